@@ -1,0 +1,28 @@
+"""Balanced multimodal learning: train models in which no modality starves another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from equipoise._version import __version__
+
+if TYPE_CHECKING:
+    from equipoise.errors import EquipoiseError
+    from equipoise.run import Run, fit, load
+
+__all__ = ["EquipoiseError", "Run", "__version__", "fit", "load"]
+
+# Where each public name lives. Importing equipoise imports neither torch nor pandas; the first use of a name does.
+_HOMES = {"EquipoiseError": "equipoise.errors", "Run": "equipoise.run", "fit": "equipoise.run", "load": "equipoise.run"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'equipoise' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

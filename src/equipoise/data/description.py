@@ -1,0 +1,163 @@
+"""``dataset.yaml``: what the owner of the data states about them, merged with the options of the call."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from equipoise.config import ReadOptions
+from equipoise.data.files import read_yaml
+from equipoise.data.schema import KINDS
+from equipoise.errors import DataError, suggest
+
+FILE_NAME = "dataset.yaml"
+NAMES = ("id", "target", "split", "group")
+KEYS = ("name", *NAMES, "classes", "modalities")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stated:
+    """What is stated about one modality; None where nothing is.
+
+    Attributes:
+        file: File in the folder that holds it.
+        prefix: Its columns begin with this.
+        columns: Its columns.
+        key: Name of its array.
+        kind: Its kind, one of :data:`~equipoise.data.schema.KINDS`.
+        categorical: Columns that hold categories although they look like numbers (or mix both).
+    """
+
+    file: str | None = None
+    prefix: str | None = None
+    columns: tuple[str, ...] | None = None
+    key: str | None = None
+    kind: str | None = None
+    categorical: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What is stated about a data set; None where nothing is.
+
+    Attributes:
+        place: Where it is stated, for messages.
+        name: Name of the data set.
+        id: Column of sample ids.
+        target: Column to predict.
+        split: Column of the given split.
+        group: Column of groups.
+        classes: The classes in the order of their codes.
+        modalities: The modalities; when given, there are no others.
+    """
+
+    place: str
+    name: str | None = None
+    id: str | None = None
+    target: str | None = None
+    split: str | None = None
+    group: str | None = None
+    classes: tuple[str, ...] | None = None
+    modalities: Mapping[str, Stated] | None = field(default=None)
+
+
+def describe_source(path: Path | None, options: ReadOptions, applicable: Collection[str]) -> Description:
+    """Merge the options with the ``dataset.yaml`` of a data set; the options win.
+
+    Args:
+        path: Folder or file of the data set; None for data in memory.
+        options: The options of the call.
+        applicable: Which fields of :class:`Stated` mean something to the reader that asks.
+
+    Returns:
+        What is stated.
+
+    Raises:
+        DataError: ``dataset.yaml`` cannot be read, has an unknown key, or states what the reader cannot use.
+    """
+    file = _description_file(path)
+    values: Mapping[str, Any] = {}
+    place = "the options"
+    if file is not None:
+        place = str(file)
+        found = read_yaml(file)
+        values = _mapping(found or {}, place, KEYS)
+    modalities = options.modalities if options.modalities is not None else values.get("modalities") or None
+    where = "modalities" if options.modalities is not None else f"{place}: modalities"
+    return Description(
+        place=place,
+        name=_word(values.get("name"), f"{place}: name"),
+        classes=_words(values.get("classes"), f"{place}: classes"),
+        modalities=None if modalities is None else _modalities(modalities, where, applicable),
+        **{name: getattr(options, name) or _word(values.get(name), f"{place}: {name}") for name in NAMES},
+    )
+
+
+def _description_file(path: Path | None) -> Path | None:
+    if path is None:
+        return None
+    if path.is_dir():
+        candidates = [path / FILE_NAME]
+    else:
+        candidates = [path.parent / f"{path.stem}.{FILE_NAME}"]
+        if not any(path.parent.glob("labels.*")):  # else that description is of the whole folder
+            candidates.append(path.parent / FILE_NAME)
+    return next((file for file in candidates if file.is_file()), None)
+
+
+def _modalities(value: object, place: str, applicable: Collection[str]) -> dict[str, Stated]:
+    if not isinstance(value, Mapping):
+        raise DataError(f"{place}: expected a mapping from modality names to what they consist of, found {value!r}")
+    return {str(name): _stated(item, f"{place}: {name}", applicable) for name, item in value.items()}
+
+
+def _stated(value: object, place: str, applicable: Collection[str]) -> Stated:
+    # `audio: [a1, a2]` is short for `audio: {columns: [a1, a2]}`
+    items = {"columns": value} if isinstance(value, (list, tuple)) else _mapping(value or {}, place, Stated.__dataclass_fields__)
+    for key in items:
+        if key not in applicable:
+            raise DataError(f"{place}: {key!r} does not apply to data of this layout, {suggest(key, applicable)}")
+    if "prefix" in items and "columns" in items:
+        raise DataError(f"{place}: states both a prefix and columns, expected one of them")
+    kind = _word(items.get("kind"), f"{place}: kind")
+    if kind is not None and kind not in KINDS:
+        raise DataError(f"{place}: kind {kind!r} is unknown, {suggest(kind, KINDS)}")
+    return Stated(
+        file=_word(items.get("file"), f"{place}: file"),
+        prefix=_word(items.get("prefix"), f"{place}: prefix"),
+        columns=_words(items.get("columns"), f"{place}: columns"),
+        key=_word(items.get("key"), f"{place}: key"),
+        kind=kind,
+        categorical=_words(items.get("categorical"), f"{place}: categorical") or (),
+    )
+
+
+def _mapping(value: object, place: str, keys: Collection[str]) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise DataError(f"{place}: expected a mapping with any of {', '.join(keys)}, found {value!r}")
+    for key in value:
+        if key not in keys:
+            raise DataError(f"{place}: unknown key {str(key)!r}, {suggest(str(key), keys)}")
+    return value
+
+
+def _word(value: object, place: str) -> str | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, (Mapping, list, tuple)):
+        raise DataError(f"{place}: expected one name, found {value!r}")
+    return str(value)
+
+
+def _words(value: object, place: str) -> tuple[str, ...] | None:
+    if value is None or value == "":
+        return None
+    if not isinstance(value, (list, tuple)) or not all(isinstance(item, (str, int, float)) for item in value):
+        raise DataError(f"{place}: expected a list of names, found {value!r}")
+    words = tuple(str(item) for item in value)
+    if len(set(words)) < len(words):
+        twice = next(word for word in words if words.count(word) > 1)
+        raise DataError(f"{place}: {twice!r} is listed twice")
+    return words

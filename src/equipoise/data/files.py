@@ -1,0 +1,202 @@
+"""Reading files of untrusted origin: tables, arrays, archives and YAML, with every failure told as one sentence.
+
+Nothing read here can execute code: arrays are opened without pickle and YAML with a loader that knows only text.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from equipoise.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
+TABLES = (*SEPARATORS, ".parquet")
+ARRAYS = (".npy", ".npz")
+
+# What pandas takes for a missing value; stated here because it must not apply to columns that are read as text.
+MISSING_WORDS = (
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
+    "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
+)  # fmt: skip
+
+
+@contextmanager
+def reading(path: Path, kind: str) -> Iterator[None]:
+    """Turn whatever a library raises while reading ``path`` into one sentence.
+
+    Args:
+        path: The file.
+        kind: What it should be, for the message: ``"a csv table"``.
+
+    Raises:
+        DataError: The file is missing, may not be read, is empty, damaged, or holds pickled objects.
+    """
+    try:
+        if path.is_file() and path.stat().st_size == 0:
+            raise DataError(f"{path} is empty, expected {kind}")
+        yield
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist") from None
+    except PermissionError:
+        raise DataError(f"{path} may not be read: permission denied") from None
+    except IsADirectoryError:
+        raise DataError(f"{path} is a folder, expected {kind}") from None
+    except ImportError as error:
+        raise DataError(f"{path} needs the package pyarrow to be read ({error.name or 'it'} is not installed)") from error
+    except Exception as error:  # parsers raise errors of many unrelated classes on damaged files
+        if "pickle" in str(error) or "Object arrays" in str(error):
+            raise DataError(f"{path} holds pickled Python objects, which could run code; expected {kind} of plain numbers or text") from None
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise DataError(f"{path} cannot be read as {kind}: {reason}") from error
+
+
+def table_columns(path: Path) -> list[str]:
+    """Return the column names of a csv, tsv or parquet file.
+
+    Args:
+        path: The file.
+
+    Raises:
+        DataError: The file cannot be read, has no columns, or a name occurs twice.
+    """
+    import pandas as pd
+
+    with reading(path, _kind(path)):
+        if path.suffix == ".parquet":
+            from pyarrow import parquet
+
+            names = [str(name) for name in parquet.read_schema(path).names]
+        else:
+            separator = SEPARATORS[path.suffix]
+            head = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+            names = [str(name) for name in head.iloc[0]]
+            if len(names) == 1 and any(mark in names[0] for mark in ",;\t"):
+                mark = next(mark for mark in ",;\t" if mark in names[0])
+                raise DataError(f"{path} is not separated by {separator!r}: its first line is one column that contains {mark!r}")
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise DataError(f"{path}: column {name!r} occurs twice, expected every column once")
+        seen.add(name)
+    return names
+
+
+def read_table(path: Path, text: Collection[str] = ()) -> pd.DataFrame:
+    """Read a csv, tsv or parquet file.
+
+    Args:
+        path: The file; its suffix says the format.
+        text: Columns to keep as they are written (ids, labels): ``NA`` stays a word and ``007`` keeps its zeros.
+
+    Returns:
+        The table, with at least one row.
+
+    Raises:
+        DataError: The file cannot be read or has no rows.
+    """
+    import pandas as pd
+
+    columns = table_columns(path)
+    with reading(path, _kind(path)), warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        if path.suffix == ".parquet":
+            table = pd.read_parquet(path)
+            if not isinstance(table.index, pd.RangeIndex):
+                table = table.reset_index()
+            table.columns = table.columns.astype(str)
+        else:
+            table = pd.read_csv(
+                path,
+                sep=SEPARATORS[path.suffix],
+                dtype=dict.fromkeys(set(text) & set(columns), str),
+                na_values={name: list(MISSING_WORDS) for name in columns if name not in text},
+                keep_default_na=False,
+                index_col=False,
+                low_memory=False,
+                encoding="utf-8-sig",
+                float_precision="round_trip",
+            )
+    if table.empty:
+        raise DataError(f"{path} has no rows, expected one row per sample")
+    return table
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """Open an npy file as a read-only memory map.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The array, of shape (samples, ...), still on disk.
+
+    Raises:
+        DataError: The file cannot be read, holds objects, or has no samples.
+    """
+    with reading(path, "an npy array"):
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"{path} is an npz archive although it is called npy; rename it to {path.stem}.npz")
+    if array.ndim == 0 or len(array) == 0:
+        raise DataError(f"{path} has no rows, expected an array of shape (samples, ...), found shape {array.shape}")
+    return array
+
+
+def read_archive(path: Path) -> dict[str, NDArray[Any]]:
+    """Read all arrays of an npz file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The arrays by name.
+
+    Raises:
+        DataError: The file cannot be read or an array holds objects.
+    """
+    with reading(path, "an npz archive"):
+        archive = np.load(path, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            raise DataError(f"{path} is a single npy array although it is called npz; rename it to {path.stem}.npy")
+        arrays: dict[str, NDArray[Any]] = {}
+        with archive:
+            for name in archive.files:
+                with reading(path / name, "an array"):
+                    arrays[name] = archive[name]
+    if not arrays:
+        raise DataError(f"{path} holds no arrays")
+    return arrays
+
+
+def read_yaml(path: Path) -> object:
+    """Read a YAML file in which every scalar is text, so that a class called ``no`` or ``01`` stays what is written.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Nested dicts, lists and strings.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    import yaml
+
+    with reading(path, "YAML"):
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506 - BaseLoader makes only text
+
+
+def _kind(path: Path) -> str:
+    return f"a {path.suffix.removeprefix('.')} table"

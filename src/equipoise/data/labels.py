@@ -1,0 +1,219 @@
+"""Labels, splits and groups: columns of one value per sample that are not inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from equipoise.data.columns import as_text, few, parse_numbers
+from equipoise.data.description import Description
+from equipoise.data.schema import Schema
+from equipoise.errors import DataError, suggest
+
+TARGET_NAMES = ("label", "labels", "target", "class", "y")
+ID_NAMES = ("id", "ids", "sample_id")
+SPLIT_WORDS = {
+    "train": "train", "training": "train",
+    "val": "validation", "valid": "validation", "validation": "validation", "dev": "validation",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+
+# Words that people write for a missing label; among numbers they cannot be the name of a class.
+_NO_LABEL = frozenset({"na", "n/a", "nan", "none", "null", "-", "?", "inf", "-inf", "+inf", "infinity", "-infinity"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roles:
+    """Which columns are no inputs; empty where there is none.
+
+    Attributes:
+        target: Column to predict.
+        split: Column of the given split.
+        group: Column of groups.
+    """
+
+    target: str = ""
+    split: str = ""
+    group: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns that have a role."""
+        return tuple(name for name in (self.target, self.split, self.group) if name)
+
+
+def find_roles(columns: Sequence[str], stated: Description, schema: Schema | None, *, labelled: bool, place: str) -> Roles:
+    """Decide which columns hold the target, the split and the groups.
+
+    Args:
+        columns: The columns that may.
+        stated: What is stated; it wins.
+        schema: The schema of a trained run, whose names come next.
+        labelled: Whether there must be a target.
+        place: How messages call the data.
+
+    Returns:
+        The names.
+
+    Raises:
+        DataError: A stated column does not exist, or the target is absent or ambiguous.
+    """
+    names = {}
+    for role, word in (("target", "target column"), ("split", "split column"), ("group", "group column")):
+        name = getattr(stated, role)
+        if name is not None and name not in columns:
+            if role == "target" and not labelled:
+                name = ""
+            else:
+                raise DataError(f"{place} has no {word} {name!r}, {suggest(name, columns)}")
+        if name is None and schema is not None and getattr(schema, role) in columns:
+            name = getattr(schema, role)
+        names[role] = name
+    if names["target"] is None:
+        names["target"] = _infer_target(columns, labelled=labelled, place=place)
+    if names["split"] is None:
+        names["split"] = next((name for name in columns if name.lower() == "split"), "")
+    return Roles(**{role: name or "" for role, name in names.items()})
+
+
+def _infer_target(columns: Sequence[str], *, labelled: bool, place: str) -> str:
+    found = [name for name in columns if name.lower() in TARGET_NAMES]
+    if len(found) == 1 or (found and not labelled):
+        return found[0]
+    if not labelled:
+        return ""
+    if found:
+        raise DataError(f"{place}: any of {few(found)} could be the target; state which by target")
+    candidates = few(columns) if columns else "no column of one value per sample"
+    raise DataError(f"{place}: no column is called {', '.join(TARGET_NAMES[:-1])} or y; state the target, found {candidates}")
+
+
+def code_target(
+    values: Any, ids: NDArray[np.str_], classes: Sequence[str] | None, *, labelled: bool, place: str
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Code labels as class numbers.
+
+    Args:
+        values: Labels of shape (samples,): text, whole numbers or booleans.
+        ids: Sample ids of shape (samples,), for messages.
+        classes: The classes in order; numeric labels are sorted as numbers and others alphabetically when not given.
+        labelled: Whether every sample must have a known label.
+        place: How messages call the column.
+
+    Returns:
+        Class numbers of shape (samples,), -1 for an unknown label, and the classes.
+
+    Raises:
+        DataError: A label is missing or is none of ``classes`` although every sample must have one, or there are no classes.
+
+    Example:
+        >>> code_target([10, 9, 10], np.array(["a", "b", "c"]), None, labelled=True, place="labels")
+        (array([1, 0, 1]), ('9', '10'))
+    """
+    text = as_text(values)
+    numbers = parse_numbers(text)
+    numbers[~np.isfinite(numbers)] = np.nan
+    parsed = ~np.isnan(numbers)
+    codes = np.full(len(text), -1, dtype=np.int64)
+    if classes is None:
+        known = text != ""
+        if parsed.any() and np.isin(np.char.lower(text[known & ~parsed]), list(_NO_LABEL)).all():
+            known = parsed
+        if not known.any():
+            raise DataError(f"{place} holds no label at all")
+        if (parsed == known).all():
+            unique, first, codes[known] = np.unique(numbers[known], return_index=True, return_inverse=True)
+            names = text[known][first]
+            if len(unique) > 20 and 2 * len(unique) > known.sum() and (unique % 1 != 0).any():
+                raise DataError(f"{place} looks like a quantity ({len(unique)} different numbers), expected classes")
+        else:
+            names, codes[known] = np.unique(text[known], return_inverse=True)
+        classes = [str(name) for name in names]
+    else:
+        known = text != ""
+        codes = _lookup(text, numbers, classes)
+        strange = known & (codes < 0)
+        if labelled and strange.any():
+            row = int(np.flatnonzero(strange)[0])
+            raise DataError(
+                f"{place}: label {str(text[row])!r} of sample {str(ids[row])!r} is none of the classes {few(classes)} "
+                f"({int(strange.sum())} such samples)"
+            )
+    if labelled and not known.all():
+        raise DataError(f"{place}: {int((~known).sum())} of {len(text)} samples have no label: {few(ids[~known])}")
+    return codes, tuple(classes)
+
+
+def _lookup(text: NDArray[np.str_], numbers: NDArray[np.float64], classes: Sequence[str]) -> NDArray[np.int64]:
+    """Class numbers by the text of the label, else (``1`` against ``1.0``) by its number."""
+    import pandas as pd
+
+    codes = pd.Index(np.asarray(classes, dtype=object)).get_indexer(pd.Index(text.astype(object))).astype(np.int64)
+    values = parse_numbers(np.asarray(classes, dtype=str))
+    if np.isfinite(values).all() and len(np.unique(values)) == len(values):
+        by_number = pd.Index(values).get_indexer(pd.Index(numbers)).astype(np.int64)
+        codes = np.where(codes < 0, by_number, codes)
+    return codes
+
+
+def read_split(values: Any, ids: NDArray[np.str_], *, stated: bool, place: str) -> NDArray[np.str_] | None:
+    """Bring a given split into the words ``train``, ``validation`` and ``test``.
+
+    Args:
+        values: The column, of shape (samples,).
+        ids: Sample ids of shape (samples,), for messages.
+        stated: Whether the user said that the column states the split; otherwise a column of other words is left alone.
+        place: How messages call the column.
+
+    Returns:
+        The words, of shape (samples,), or None if the column says something else.
+
+    Raises:
+        DataError: Some values are none of the known words.
+    """
+    text = np.char.lower(as_text(values))
+    known = np.isin(text, list(SPLIT_WORDS))
+    if known.all():
+        words, positions = np.unique(text, return_inverse=True)
+        return np.array([SPLIT_WORDS[str(word)] for word in words], dtype=str)[positions]
+    if not stated and not known.any():
+        return None
+    row = int(np.flatnonzero(~known)[0])
+    raise DataError(
+        f"{place}: {str(text[row])!r} of sample {str(ids[row])!r} is no part of a split, expected train, val or test "
+        f"({int((~known).sum())} such samples)"
+    )
+
+
+def read_group(values: Any, ids: NDArray[np.str_], *, labelled: bool, place: str) -> NDArray[np.str_] | None:
+    """Return the group of each sample as text; None where groups are missing and not needed.
+
+    Raises:
+        DataError: A labelled sample has no group.
+    """
+    text = as_text(values)
+    missing = text == ""
+    if not missing.any():
+        return text
+    if labelled:
+        raise DataError(f"{place}: {int(missing.sum())} samples have no group: {few(ids[missing])}")
+    return None
+
+
+def check_ids(ids: NDArray[np.str_], place: str) -> None:
+    """Check that every sample has an id of its own.
+
+    Raises:
+        DataError: An id is empty or repeats.
+    """
+    empty = np.flatnonzero(ids == "")
+    if len(empty):
+        raise DataError(f"{place}: row {int(empty[0]) + 1} has no id ({len(empty)} such rows)")
+    unique, counts = np.unique(ids, return_counts=True)
+    if len(unique) < len(ids):
+        repeated = unique[counts > 1]
+        raise DataError(f"{place}: id {str(repeated[0])!r} repeats ({len(repeated)} ids do), expected one row per sample")

@@ -1,0 +1,222 @@
+"""Prepared samples, in memory or streamed from disk, as batches on a device."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from math import ceil, prod
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset as TorchDataset
+
+from equipoise.batch import Batch
+from equipoise.errors import ConfigError
+from equipoise.seeding import generator
+
+if TYPE_CHECKING:
+    from equipoise.data.dataset import Dataset
+    from equipoise.data.preprocessing import Preprocessing
+
+# Up to this size a part is put into the order of an epoch at once and batches are views; above it each batch is gathered.
+_REORDER_BYTES = 256 * 2**20
+
+
+class Part(ABC):
+    """One part of the data (train, validation, or what is to be predicted), prepared.
+
+    Attributes:
+        target: Targets of shape (samples,), or None.
+        present: Per modality which samples have it.
+        complete: The modalities that every sample has.
+    """
+
+    target: Tensor | None
+    present: dict[str, Tensor]
+    complete: frozenset[str]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.present.values())))
+
+    @abstractmethod
+    def batches(self, rows: Sequence[Tensor], totals: Sequence[int]) -> Iterator[Batch]:
+        """Yield one batch per tensor of row numbers.
+
+        Args:
+            rows: Row numbers of each batch, each of shape (batch,).
+            totals: Samples of each whole batch over all processes.
+        """
+
+
+class MemoryPart(Part):
+    """A part whose prepared samples are tensors on the device; a batch is a gather or a view.
+
+    Args:
+        inputs: Prepared samples per modality, each of shape (samples, \\*shape).
+        present: Which samples have each modality, booleans of shape (samples,).
+        target: Targets of shape (samples,), or None.
+    """
+
+    def __init__(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor], target: Tensor | None) -> None:
+        self.inputs = dict(inputs)
+        self.present = dict(present)
+        self.target = target
+        self.complete = frozenset(name for name, mask in present.items() if bool(mask.all()))
+        self._small = sum(value.numel() * value.element_size() for value in inputs.values()) <= _REORDER_BYTES
+
+    def _take(self, rows: Tensor, total: int) -> Batch:
+        place = rows.to(next(iter(self.inputs.values())).device)
+        return Batch(
+            {name: value[place] for name, value in self.inputs.items()},
+            {name: value[place] for name, value in self.present.items()},
+            None if self.target is None else self.target[place],
+            place,
+            self.complete,
+            total,
+        )
+
+    def batches(self, rows: Sequence[Tensor], totals: Sequence[int]) -> Iterator[Batch]:
+        if not self._small or len(rows) == 1:
+            for chosen, total in zip(rows, totals, strict=True):
+                yield self._take(chosen, total)
+            return
+        # One gather for the whole epoch costs a tenth of one per batch; the batches are then cut in one call per tensor.
+        whole = self._take(torch.cat(list(rows)), 0)
+        sizes = [len(chosen) for chosen in rows]
+        inputs = {name: value.split(sizes) for name, value in whole.inputs.items()}
+        present = {name: value.split(sizes) for name, value in whole.present.items()}
+        target = None if whole.target is None else whole.target.split(sizes)
+        index = whole.index.split(sizes)
+        for number, total in enumerate(totals):
+            yield Batch(
+                {name: parts[number] for name, parts in inputs.items()},
+                {name: parts[number] for name, parts in present.items()},
+                None if target is None else target[number],
+                index[number],
+                self.complete,
+                total,
+            )
+
+
+class _Rows(TorchDataset[tuple[dict[str, Tensor], dict[str, Tensor], Tensor | None]]):
+    """Prepares the rows of a batch in a worker process."""
+
+    def __init__(self, dataset: Dataset, preprocessing: Preprocessing) -> None:
+        self._dataset = dataset
+        self._preprocessing = preprocessing
+
+    def __getitem__(self, rows: Any) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor | None]:
+        chosen = self._dataset.subset(rows.numpy())
+        prepared = self._preprocessing.transform(chosen)
+        target = None if chosen.target is None else torch.from_numpy(chosen.target)
+        return (
+            {name: torch.from_numpy(value) for name, value in prepared.items()},
+            {name: torch.from_numpy(value) for name, value in chosen.present.items()},
+            target,
+        )
+
+
+class StreamPart(Part):
+    """A part that is prepared batch by batch, in worker processes, from arrays that stay on disk.
+
+    Args:
+        dataset: The raw samples.
+        preprocessing: How they are prepared.
+        device: Where batches go.
+        workers: Number of worker processes; 0 prepares in this one.
+    """
+
+    def __init__(self, dataset: Dataset, preprocessing: Preprocessing, device: torch.device, workers: int) -> None:
+        self._rows = _Rows(dataset, preprocessing)
+        self._device = device
+        self._workers = workers
+        self.present = {name: torch.from_numpy(mask) for name, mask in dataset.present.items()}
+        self.target = None if dataset.target is None else torch.from_numpy(dataset.target).to(device)
+        self.complete = frozenset(name for name, mask in self.present.items() if bool(mask.all()))
+
+    def batches(self, rows: Sequence[Tensor], totals: Sequence[int]) -> Iterator[Batch]:
+        loader: DataLoader[Any] = DataLoader(
+            self._rows,
+            batch_size=None,
+            sampler=list(rows),
+            num_workers=min(self._workers, len(rows)),
+            pin_memory=self._device.type == "cuda",
+            # Workers must not inherit this process's threads and locks.
+            multiprocessing_context="forkserver" if self._workers else None,
+        )
+        for chosen, total, (inputs, present, target) in zip(rows, totals, loader, strict=True):
+            yield Batch(inputs, present, target, chosen, self.complete, total).to(self._device)
+
+
+def make_part(
+    dataset: Dataset, preprocessing: Preprocessing, device: torch.device, loader: str = "auto", workers: int = 0
+) -> Part:
+    """Prepare a data set for batches.
+
+    Args:
+        dataset: The raw samples.
+        preprocessing: How they are prepared.
+        device: Where batches go.
+        loader: ``memory``, ``stream``, or ``auto``: in memory if the prepared samples take less than half of what is free.
+        workers: Worker processes when data are streamed.
+    """
+    size = len(dataset) * sum(4 * prod(shape) for shape in preprocessing.shapes.values())
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if loader == "stream" or (loader == "auto" and size > free / 2):
+        return StreamPart(dataset, preprocessing, device, workers)
+    inputs = {name: torch.from_numpy(value).to(device) for name, value in preprocessing.transform(dataset).items()}
+    present = {name: torch.from_numpy(mask).to(device) for name, mask in dataset.present.items()}
+    return MemoryPart(inputs, present, None if dataset.target is None else torch.from_numpy(dataset.target).to(device))
+
+
+class Loader:
+    """Batches of a part: shuffled for training, in order for everything else.
+
+    The order of an epoch follows from the seed and the epoch alone, whatever the number of processes; each process gets its
+    share of every batch. Batches of an epoch differ in size by at most one sample, so there is no small last one.
+
+    Args:
+        part: The samples.
+        batch_size: Most samples per batch, over all processes.
+        seed: Seed of the order.
+        rank: Number of this process.
+        world: Number of processes.
+
+    Raises:
+        ConfigError: A batch would give a process no sample.
+    """
+
+    def __init__(self, part: Part, batch_size: int, seed: int = 0, rank: int = 0, world: int = 1) -> None:
+        self.part = part
+        self.count = ceil(len(part) / batch_size)
+        if len(part) // self.count < world:
+            raise ConfigError(
+                f"batch_size = {batch_size} gives {len(part)} samples in {self.count} batches, too few for {world} processes"
+            )
+        self._batch_size, self._seed, self._rank, self._world = batch_size, seed, rank, world
+
+    def epoch(self, epoch: int, weights: Tensor | None = None, skip: int = 0) -> Iterator[Batch]:
+        """Yield the batches of a training epoch.
+
+        Args:
+            epoch: Number of the epoch over the whole run; keys the order.
+            weights: Relative frequency of each sample, of shape (samples,), drawn with replacement; None takes each once.
+            skip: Leave out this many first batches (they were done before an interruption).
+        """
+        random = generator(self._seed, "order", epoch)
+        if weights is None:
+            order = torch.randperm(len(self.part), generator=random)
+        else:
+            order = torch.multinomial(weights.cpu(), len(self.part), replacement=True, generator=random)
+        chunks = order.tensor_split(self.count)[skip:]
+        totals = [len(chunk) for chunk in chunks]
+        mine = chunks if self._world == 1 else [chunk.tensor_split(self._world)[self._rank] for chunk in chunks]
+        if mine:
+            yield from self.part.batches(mine, totals)
+
+    def ordered(self) -> Iterator[Batch]:
+        """Yield all samples once, in order, in every process; nothing is left out."""
+        rows = torch.arange(len(self.part)).split(max(self._batch_size, 1024))
+        yield from self.part.batches(rows, [len(chosen) for chosen in rows])

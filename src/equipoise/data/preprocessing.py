@@ -1,0 +1,130 @@
+"""Preprocessing: raw inputs become float32 arrays by statistics of the training part alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from equipoise.config import PreprocessingOptions
+from equipoise.data.dataset import Dataset
+from equipoise.data.prepare_array import ArrayPreparation
+from equipoise.data.prepare_table import TablePreparation
+from equipoise.data.rows import CHUNK, Rows, read_rows
+from equipoise.errors import DataError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What is done to the raw inputs of each modality; plain numbers and names, no code.
+
+    Attributes:
+        modalities: Per modality its preparation.
+        options: The options it was fitted with.
+
+    Example:
+        >>> from equipoise.data.sources import open_dataset
+        >>> data = open_dataset({"a": np.array([[0.0, 5.0], [2.0, 5.0]])}, target=[0, 1])
+        >>> preprocessing = Preprocessing.fit(data)
+        >>> preprocessing.transform(data)["a"].tolist(), preprocessing.modalities["a"].constant
+        ([[-1.0], [1.0]], ('1',))
+    """
+
+    modalities: Mapping[str, TablePreparation | ArrayPreparation]
+    options: PreprocessingOptions
+
+    @classmethod
+    def fit(cls, train: Dataset, options: PreprocessingOptions | None = None) -> Preprocessing:
+        """Fit on the training part.
+
+        Args:
+            train: The training samples, and no others.
+            options: What to do.
+
+        Returns:
+            The fitted preprocessing.
+
+        Raises:
+            DataError: A modality is absent from all training samples, or has no column that varies.
+        """
+        options = options or PreprocessingOptions()
+        fitted: dict[str, TablePreparation | ArrayPreparation] = {}
+        for modality in train.schema.modalities:
+            value, present = train.inputs[modality.name], train.present[modality.name]
+            if not present.any():
+                raise DataError(f"modality {modality.name!r}: no sample of the training part has it")
+            if modality.kind == "tabular":
+                fitted[modality.name] = TablePreparation.fit(modality, value, present, options)
+            else:
+                fitted[modality.name] = ArrayPreparation.fit(modality, cast("NDArray[Any]", value), present, options)
+        return cls(fitted, options)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Per modality the shape of one prepared sample; (channels, height, width) for images."""
+        return {name: preparation.shape for name, preparation in self.modalities.items()}
+
+    def transform(self, dataset: Dataset) -> dict[str, NDArray[np.float32]]:
+        """Prepare all samples in memory.
+
+        Args:
+            dataset: Samples with the schema of the training part.
+
+        Returns:
+            Per modality an array of shape (samples, *prepared shape); zeros where a sample lacks the modality.
+        """
+        return {name: self._transform(name, dataset.inputs[name], dataset.present[name]) for name in self.modalities}
+
+    def transform_rows(self, modality: str, raw: Any) -> NDArray[np.float32]:
+        """Prepare some raw rows of one modality, as :func:`~equipoise.data.rows.read_rows` gives them.
+
+        Args:
+            modality: Its name.
+            raw: Raw rows of shape (samples, ...); those of absent samples give numbers that mean nothing.
+
+        Returns:
+            Prepared rows of shape (samples, *prepared shape).
+        """
+        return self.modalities[modality].transform(raw)
+
+    def _transform(self, name: str, value: Rows, present: NDArray[np.bool_]) -> NDArray[np.float32]:
+        preparation = self.modalities[name]
+        rows = np.flatnonzero(present)
+        prepared = np.zeros((len(present), *preparation.shape), dtype=np.float32)
+        step = max(1, CHUNK // max(1, int(np.prod(value.shape[1:]))))
+        for start in range(0, len(rows), step):
+            part = rows[start : start + step]
+            prepared[part] = preparation.transform(read_rows(value, part))
+        return prepared
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON data; :meth:`from_json` is its inverse, to the last bit."""
+        modalities = {
+            name: {"kind": "table" if isinstance(item, TablePreparation) else "array", **item.to_json()}
+            for name, item in self.modalities.items()
+        }
+        return {"format": FORMAT, "options": asdict(self.options), "modalities": modalities}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Preprocessing:
+        """Rebuild from :meth:`to_json`'s data.
+
+        Raises:
+            DataError: The data are not those of a preprocessing.
+        """
+        if value.get("format") != FORMAT:
+            raise DataError(f"preprocessing has format {value.get('format')!r}, expected {FORMAT}")
+        kinds: dict[str, type[TablePreparation | ArrayPreparation]] = {"table": TablePreparation, "array": ArrayPreparation}
+        try:
+            modalities = {
+                name: kinds[item["kind"]].from_json({key: entry for key, entry in item.items() if key != "kind"})
+                for name, item in value["modalities"].items()
+            }
+            return cls(modalities, PreprocessingOptions(**value["options"]))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"preprocessing is damaged: {error!r}") from error

@@ -1,0 +1,131 @@
+"""One wide table whose columns belong to several modalities."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from equipoise.config import ReadOptions
+from equipoise.data.assemble import Raw, assemble
+from equipoise.data.columns import as_text, few
+from equipoise.data.dataset import Dataset
+from equipoise.data.description import Description, Stated, describe_source
+from equipoise.data.files import TABLES, read_table, table_columns
+from equipoise.data.labels import ID_NAMES, find_roles
+from equipoise.data.readers import READERS, Source
+from equipoise.data.schema import Schema
+from equipoise.errors import DataError, suggest
+
+
+@READERS.register("table")
+class TableReader:
+    """A csv, tsv or parquet file with one row per sample; modalities are column prefixes or lists of columns."""
+
+    @staticmethod
+    def matches(source: Source) -> bool:
+        """Return whether the source is a table file."""
+        return isinstance(source, Path) and source.suffix in TABLES
+
+    @staticmethod
+    def read(source: Path, options: ReadOptions, labelled: bool = True, schema: Schema | None = None) -> Dataset:
+        """Read a table; see :class:`~equipoise.data.readers.Reader`."""
+        stated = describe_source(source, options, ("prefix", "columns", "kind", "categorical"))
+        place = str(source)
+        names = table_columns(source)
+        wanted = stated.id or (schema.id if schema is not None and schema.id in names else None)
+        if wanted is not None and wanted not in names:
+            raise DataError(f"{place} has no id column {wanted!r}, {suggest(wanted, names)}")
+        id_name = wanted or next((name for name in names if name.lower() in ID_NAMES), "")
+        roles = find_roles([name for name in names if name != id_name], stated, schema, labelled=labelled, place=place)
+        table = read_table(source, text={*roles.names, id_name})
+        ids = as_text(table[id_name]) if id_name else np.arange(len(table)).astype(str)
+        if id_name and wanted is None and len(np.unique(ids)) < len(ids):
+            # a column that only happens to be called id, such as a patient's with several rows
+            ids, id_name = np.arange(len(table)).astype(str), ""
+        special = {*roles.names, id_name}
+        chosen = _choose(names, special, stated, schema, place)
+        return assemble(
+            Raw(
+                format="table",
+                name=source.stem,
+                place=place,
+                ids=ids,
+                id=id_name,
+                columns={name: table[name] for name in roles.names},
+                roles=roles,
+                inputs={name: table[columns] for name, (columns, _) in chosen.items()},
+                sources={name: prefix for name, (_, prefix) in chosen.items()},
+            ),
+            stated,
+            labelled=labelled,
+            schema=schema,
+        )
+
+
+def _choose(
+    names: Sequence[str], special: set[str], stated: Description, schema: Schema | None, place: str
+) -> dict[str, tuple[list[str], str]]:
+    """Columns of each modality, with the prefix by which they were found."""
+    free = [name for name in names if name not in special]
+    if stated.modalities is not None:
+        chosen = {name: (select(own, name, free, names, place), own.prefix or "") for name, own in stated.modalities.items()}
+    elif schema is not None:
+        known = {modality.name: [column for column in modality.columns if column in free] for modality in schema.modalities}
+        return {name: (columns, "") for name, columns in known.items() if columns}
+    else:
+        chosen = _by_prefix(free, place)
+    counts = Counter(column for columns, _ in chosen.values() for column in columns)
+    twice = [column for column, count in counts.items() if count > 1]
+    if twice:
+        owners = [name for name, (columns, _) in chosen.items() if twice[0] in columns]
+        raise DataError(f"{place}: column {few(twice)} belongs to both {owners[0]!r} and {owners[1]!r}, expected one modality")
+    return chosen
+
+
+def select(own: Stated, modality: str, free: Iterable[str], names: Iterable[str], place: str) -> list[str]:
+    """Return the columns that are stated for a modality, all of ``free`` where nothing is.
+
+    Args:
+        own: What is stated.
+        modality: Name of the modality, for messages.
+        free: Columns that may be inputs.
+        names: All columns.
+        place: How messages call the table.
+
+    Raises:
+        DataError: A column does not exist or is no input, or no column has the prefix.
+    """
+    free = list(free)
+    if own.columns is not None:
+        for column in own.columns:
+            if column not in free:
+                what = f"is the id, target, split or group, which is no input of modality {modality!r}"
+                missing = f"of modality {modality!r} does not exist, {suggest(column, free)}"
+                raise DataError(f"{place}: column {column!r} {what if column in names else missing}")
+        if not own.columns:
+            raise DataError(f"{place}: modality {modality!r} has no columns")
+        return list(own.columns)
+    if own.prefix is None:
+        return free
+    columns = [column for column in free if column.startswith(own.prefix)]
+    if not columns:
+        raise DataError(f"{place}: no column begins with {own.prefix!r}, the prefix of modality {modality!r}")
+    return columns
+
+
+def _by_prefix(free: Sequence[str], place: str) -> dict[str, tuple[list[str], str]]:
+    """Modalities by what stands before the first ``_`` or ``.`` of at least two columns."""
+    prefixes = {name: match.group() for name in free if (match := re.match(r"[^_.]+[_.]", name))}
+    counts: Mapping[str, int] = Counter(prefixes.values())
+    shared = [prefix for prefix, count in counts.items() if count > 1]
+    if len(shared) < 2 or len({prefix[:-1] for prefix in shared}) < len(shared):
+        found = few(shared) if shared else "none"
+        raise DataError(
+            f"{place}: cannot tell which columns belong to which modality (prefixes shared by columns: {found}); state them, for "
+            "example modalities: {audio: {prefix: a_}, text: {columns: [t1, t2]}}"
+        )
+    return {prefix[:-1]: ([name for name in free if prefixes.get(name) == prefix], prefix) for prefix in shared}

@@ -1,0 +1,76 @@
+"""Opening data: a path, the name of an embedded set, or arrays in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from equipoise.config import ReadOptions
+from equipoise.data.dataset import Dataset
+from equipoise.data.schema import Schema
+from equipoise.errors import DataError, suggest
+
+
+def open_dataset(
+    source: str | Path | Mapping[str, Any],
+    options: ReadOptions | None = None,
+    *,
+    target: Any = None,
+    labelled: bool = True,
+    schema: Schema | None = None,
+) -> Dataset:
+    """Open a data set.
+
+    Args:
+        source: A folder or file, the name of an embedded set (write ``./name`` for a folder called like one), or a
+            mapping from names to arrays, DataFrames or tensors with one row per sample.
+        options: What is stated about the data; the rest comes from ``dataset.yaml`` or is inferred.
+        target: Labels of shape (samples,) for data in memory.
+        labelled: Whether every sample must have a known label; false for prediction.
+        schema: The schema of a trained run: the data are read to it, and what does not fit is an error.
+
+    Returns:
+        The checked data set.
+
+    Raises:
+        DataError: The source does not exist or something about the data is wrong; the message says where.
+
+    Example:
+        >>> import numpy as np
+        >>> data = open_dataset({"a": np.eye(4), "b": np.ones((4, 2, 3))}, target=["x", "y", "x", "y"])
+        >>> data.schema.names, data.schema.classes, data.target.tolist()
+        (('a', 'b'), ('x', 'y'), [0, 1, 0, 1])
+    """
+    from equipoise.data.builtin import BUILTIN
+    from equipoise.data.readers import READERS
+
+    options = options or ReadOptions()
+    name = None
+    if isinstance(source, str) and source in BUILTIN:
+        name, source = source, BUILTIN[source]()
+    elif not isinstance(source, (Mapping, Path)):
+        if not isinstance(source, str):
+            raise DataError(f"cannot open {type(source).__name__!r} as data, expected a path, a name or a mapping of arrays")
+        source = Path(source).expanduser()
+    if target is not None:
+        source, options = _with_target(source, options, target)
+    if isinstance(source, Path) and not source.exists():
+        bare = source.name if str(source) == source.name else ""
+        hint = f"; embedded sets: {suggest(bare, BUILTIN)}" if bare and not source.suffix else ""
+        raise DataError(f"{source} does not exist{hint}")
+    for reader in map(READERS.get, READERS.names()):
+        if reader.matches(source):
+            dataset = reader.read(source, options, labelled, schema)
+            return dataset if name is None else replace(dataset, schema=replace(dataset.schema, name=name))
+    raise DataError(f"{source} is no data that can be read, expected a folder or a csv, tsv, parquet or npz file")
+
+
+def _with_target(source: Path | Mapping[str, Any], options: ReadOptions, target: Any) -> tuple[Mapping[str, Any], ReadOptions]:
+    if not isinstance(source, Mapping):
+        raise DataError(f"{source}: target is given as an array, which is for data in memory; name the column by the option target")
+    name = options.target or "target"
+    if name in source:
+        raise DataError(f"data: target is given twice, as an array and as the key {name!r}")
+    return {**source, name: target}, replace(options, target=name)

@@ -1,0 +1,219 @@
+"""What a method is: a dataclass of hyper-parameters that fills the gaps of the one training loop."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from torch import Tensor, nn
+
+from equipoise.batch import Batch, Outputs
+from equipoise.config import build, check_fields
+from equipoise.config import option as hparam
+from equipoise.registry import Registry
+
+if TYPE_CHECKING:
+    from equipoise.nn.multimodal import MultimodalModel
+    from equipoise.training.context import Closure, Context
+
+__all__ = ["METHODS", "Method", "MethodCard", "Phase", "Update", "hparam", "make_method", "register"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodCard:
+    """What people and programs should know about a method.
+
+    Attributes:
+        title: Full name.
+        summary: One sentence: what it does.
+        formula: The idea as one line of mathematics.
+        authors: Who proposed it; empty where nobody in particular did.
+        venue: Where and when.
+        arxiv: arXiv id, or empty.
+        kind: The level at which it acts: ``loss``, ``gradient``, ``update``, ``phase``, ``batch``, ``epoch`` or ``baseline``.
+        forwards: Forward passes per batch, in passes of the joint model.
+        backwards: Backward passes per batch, likewise.
+        extra: What it costs beyond, in words.
+        fusion: The fusion it needs, or empty where any will do.
+        scales_updates: Whether it scales the updates of single encoders.
+        order_matters: Whether the order in which modalities are listed matters.
+        neutral: Hyper-parameters under which it equals joint training bit for bit; None where there are none.
+        differs: How it departs from the paper or its published code.
+    """
+
+    title: str
+    summary: str
+    formula: str
+    kind: str
+    authors: str = ""
+    venue: str = ""
+    arxiv: str = ""
+    forwards: float = 1.0
+    backwards: float = 1.0
+    extra: str = ""
+    fusion: str = ""
+    scales_updates: bool = False
+    order_matters: bool = False
+    neutral: Mapping[str, Any] | None = None
+    differs: str = ""
+
+
+def _every_parameter(model: MultimodalModel) -> list[nn.Parameter]:
+    return list(model.parameters())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """A stretch of training with an optimizer of its own.
+
+    Attributes:
+        name: How logs call it.
+        epochs: Most epochs; None takes the run's setting.
+        parameters: Gives the parameters that train; the others are frozen for the phase.
+        monitor: What the validation metric is taken of: ``"fused"`` or a modality. None keeps the last epoch.
+        learning_rate: Factor of the run's learning rate.
+    """
+
+    name: str = "train"
+    epochs: int | None = None
+    parameters: Callable[[MultimodalModel], Sequence[nn.Parameter]] = _every_parameter
+    monitor: str | None = "fused"
+    learning_rate: float = 1.0
+
+
+@dataclass(frozen=True)
+class Update:
+    """One optimizer step.
+
+    Attributes:
+        batch: The samples.
+        only: The modalities that are encoded; None takes all.
+    """
+
+    batch: Batch
+    only: tuple[str, ...] | None = None
+
+
+@dataclass(kw_only=True)
+class Method:
+    """Base of all methods; by itself it is plain joint training.
+
+    A subclass declares hyper-parameters as fields made by :func:`hparam` and overrides the hooks it needs. Everything a
+    method must remember goes into ``state`` (tensors, numbers, text, and dictionaries and lists of them), modules go into
+    ``ctx.model.extras``; both are saved and restored by the loop.
+    """
+
+    name: ClassVar[str] = ""
+    card: ClassVar[MethodCard]
+    kept_for_prediction: ClassVar[tuple[str, ...]] = ()
+    """Keys of ``state`` that a finished run needs to predict; the rest serves only to resume."""
+    state: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        check_fields(self, f"method {self.name}")
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """Return the hyper-parameters and their values."""
+        return {item.name: getattr(self, item.name) for item in dataclasses.fields(self) if "help" in item.metadata}
+
+    def setup(self, ctx: Context) -> None:
+        """Add modules and state, before anything is trained. Must not look at data: it also runs when a run is loaded."""
+
+    def phases(self, ctx: Context) -> Iterator[Phase]:
+        """Yield the phases, lazily: code between two yields runs between the phases.
+
+        When a run is resumed, finished phases are passed over and what was saved replaces the effect of the code in between.
+        """
+        yield Phase()
+
+    def on_epoch_start(self, ctx: Context) -> None:
+        """Act before an epoch."""
+
+    def on_epoch_end(self, ctx: Context) -> None:
+        """Act after an epoch, before it is judged on the validation part."""
+
+    def transform_batch(self, ctx: Context, batch: Batch) -> Batch:
+        """Return the batch that is trained on."""
+        return batch
+
+    def updates(self, ctx: Context, batch: Batch) -> Iterable[Update]:
+        """Yield the updates made from a batch."""
+        yield Update(batch)
+
+    def losses(self, ctx: Context, update: Update, outputs: Outputs) -> dict[str, Tensor]:
+        """Return the losses of an update by name; their sum is minimised."""
+        return {"fused": ctx.task_loss(outputs.logits, update.batch)}
+
+    def compute_gradients(self, ctx: Context, closure: Closure) -> tuple[Outputs, dict[str, Tensor]]:
+        """Leave in every trained parameter the gradient of the update, averaged over processes.
+
+        Args:
+            ctx: The run.
+            closure: Calling it makes the forward pass and returns outputs and losses; ``closure.parts()`` are the pieces of
+                the batch that fit in memory.
+
+        Returns:
+            Outputs and losses of the update.
+        """
+        return ctx.backward(closure)
+
+    def modulate_gradients(self, ctx: Context, update: Update, outputs: Outputs) -> None:
+        """Change gradients before the step."""
+
+    def after_update(self, ctx: Context, update: Update, outputs: Outputs, closure: Closure) -> None:
+        """Act after the step."""
+
+    def predictor(self, ctx: Context) -> nn.Module:
+        """Return the module that predicts: it encodes, fuses and answers a batch as the model does."""
+        return ctx.model
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what must be saved."""
+        return self.state
+
+    def load_state_dict(self, ctx: Context, state: dict[str, Any]) -> None:
+        """Take over what was saved; a method whose modules grow rebuilds them here, before weights are loaded."""
+        self.state = state
+
+
+METHODS: Registry[type[Method]] = Registry("method", "equipoise.methods")
+"""Methods by name."""
+
+M = TypeVar("M", bound=type[Method])
+
+
+def register(name: str, *, card: MethodCard) -> Callable[[M], M]:
+    """Return a decorator that registers a method.
+
+    Args:
+        name: Name of the method, lower case.
+        card: What people and programs should know about it.
+    """
+
+    def add(cls: M) -> M:
+        cls.name = name
+        cls.card = card
+        METHODS.register(name)(cls)
+        return cls
+
+    return add
+
+
+def make_method(description: Mapping[str, Any]) -> Method:
+    """Make a method from its description.
+
+    Args:
+        description: ``name`` and hyper-parameters.
+
+    Raises:
+        ConfigError: The name or a hyper-parameter is unknown, or a value is out of bounds.
+
+    Example:
+        >>> make_method({"name": "ogm", "alpha": 0.5}).alpha
+        0.5
+    """
+    options = dict(description)
+    name = options.pop("name")
+    return build(METHODS.get(name), options, f"method {name}")

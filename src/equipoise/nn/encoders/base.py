@@ -1,0 +1,61 @@
+"""What an encoder is, and how one is made from its description."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from equipoise.errors import ConfigError, suggest
+from equipoise.registry import Registry
+
+ENCODERS: Registry[type[nn.Module]] = Registry("encoder", "equipoise.nn.encoders")
+"""Encoders by name. An encoder is a module made by ``Encoder(shape, feature_size, **options)`` that turns a batch of
+shape (batch, \\*shape) into features of shape (batch, feature_size)."""
+
+DEFAULT_ENCODERS = {"tabular": "mlp", "image": "cnn", "array": "mlp"}
+"""The encoder of each kind of modality when the user names none."""
+
+
+def call_with_options(cls: type[Any], arguments: tuple[Any, ...], options: Mapping[str, Any], owner: str) -> Any:
+    """Call a component's constructor, its options checked against the constructor's keyword-only parameters.
+
+    Args:
+        cls: The component.
+        arguments: The positional arguments that the caller supplies.
+        options: The options that the user gave.
+        owner: How messages call the component.
+
+    Raises:
+        ConfigError: An option is unknown or has the wrong type; the nearest name is offered.
+    """
+    parameters = inspect.signature(cls).parameters
+    names = [name for name, item in parameters.items() if item.kind is inspect.Parameter.KEYWORD_ONLY]
+    for name, value in options.items():
+        if name not in names:
+            raise ConfigError(f"{owner}: unknown option {name!r}, {suggest(name, names)}")
+        default = parameters[name].default
+        wanted = (int, float) if isinstance(default, float) else type(default)
+        if not isinstance(value, wanted) or (isinstance(value, bool) and not isinstance(default, bool)):
+            raise ConfigError(f"{owner}: {name} = {value!r} is not valid, expected a value like {default!r}")
+    return cls(*arguments, **options)
+
+
+def build_encoder(description: Mapping[str, Any], shape: tuple[int, ...], feature_size: int, owner: str) -> nn.Module:
+    """Make an encoder from its description.
+
+    Args:
+        description: ``name`` and the encoder's options.
+        shape: Shape of one prepared sample.
+        feature_size: Width of the features.
+        owner: How messages call it, e.g. ``"encoder of modality 'image'"``.
+
+    Raises:
+        ConfigError: The name or an option is unknown, or the encoder cannot take such samples.
+    """
+    options = {"feature_size": feature_size, **description}
+    name = options.pop("name")
+    size = options.pop("feature_size")
+    return call_with_options(ENCODERS.get(name), (shape, size), options, f"{owner} ({name})")

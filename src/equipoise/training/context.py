@@ -1,0 +1,244 @@
+"""What a method sees of a run: the model, the task, the training and validation parts, and services. Never the test part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from equipoise.batch import Batch, Outputs
+from equipoise.config import TrainingOptions
+from equipoise.data.loader import Loader, Part
+from equipoise.seeding import generator, keyed_uniform
+from equipoise.training.runtime import Runtime
+
+if TYPE_CHECKING:
+    from equipoise.methods.base import Method, Phase, Update
+    from equipoise.nn.multimodal import MultimodalModel
+    from equipoise.training.optimizers import PhaseOptimizer
+
+
+class Sampler:
+    """How often training samples are drawn.
+
+    Attributes:
+        weights: Relative frequency of each training sample, of shape (samples,); None takes each once per epoch.
+    """
+
+    weights: Tensor | None = None
+
+
+class Context:
+    """One training run, as methods see it.
+
+    Args:
+        model: The model.
+        runtime: Device and processes.
+        options: Settings of the loop.
+        train: The training part; None when a finished run is loaded.
+        validation: The validation part; None likewise.
+
+    Attributes:
+        phase: The phase in progress.
+        optimizer: Its optimizer.
+        epoch: Epoch within the phase, counted from 0.
+        epochs: Epochs of the phase.
+        epochs_done: Epochs finished over all phases; keys everything random.
+        updates_done: Optimizer steps finished over all phases.
+        sampler: How often training samples are drawn.
+    """
+
+    phase: Phase
+    optimizer: PhaseOptimizer
+
+    def __init__(
+        self,
+        model: MultimodalModel,
+        runtime: Runtime,
+        options: TrainingOptions,
+        train: Part | None = None,
+        validation: Part | None = None,
+    ) -> None:
+        self.model = model
+        self.task = model.task
+        self.runtime = runtime
+        self.options = options
+        self.sampler = Sampler()
+        self.epoch = self.epochs = self.epochs_done = self.updates_done = 0
+        self._parts = {"train": train, "validation": validation}
+        self._log: dict[str, tuple[Tensor | float, int]] = {}
+        self._moved: dict[str, Tensor | float] = {}
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the modalities, in order."""
+        return self.model.modalities
+
+    def part(self, name: str) -> Part:
+        """Return the ``train`` or the ``validation`` part. There is no other."""
+        part = self._parts[name]
+        if part is None:
+            raise ValueError(f"no {name} data: a finished run was loaded for prediction only")
+        return part
+
+    def train_loader(self) -> Loader:
+        """Return the loader of the training part for this process."""
+        options = self.options
+        return Loader(self.part("train"), options.batch_size, options.seed, self.runtime.rank, self.runtime.world)
+
+    def batches(self, name: str) -> Iterator[Batch]:
+        """Yield all samples of a part once, in order, in every process."""
+        return Loader(self.part(name), self.options.batch_size).ordered()
+
+    @torch.no_grad()
+    def outputs(self, name: str, predictor: Callable[[Batch], Outputs] | None = None) -> Outputs:
+        """Return what a model says about a whole part, in evaluation mode and without gradients.
+
+        Args:
+            name: ``train`` or ``validation``.
+            predictor: The model; by default the one in training.
+        """
+        module = self.model if predictor is None else predictor
+        modes = [(item, item.training) for item in self.model.modules()]
+        self.model.eval()
+        try:
+            with self.runtime.autocast():
+                return Outputs.concatenate(module(batch) for batch in self.batches(name))
+        finally:
+            for item, mode in modes:
+                item.training = mode
+
+    def mean(self, values: Tensor, batch: Batch, weights: Tensor | None = None) -> Tensor:
+        """Return the mean over a batch such that averaging it over processes gives the mean over the whole batch.
+
+        ``sum_i w_i v_i / sum_i w_i`` with both sums over all processes (times the number of processes in this one).
+
+        Args:
+            values: One value per sample of this process, of shape (batch,).
+            batch: The batch they belong to.
+            weights: Weight of each sample, of shape (batch,); None weighs all the same.
+
+        Returns:
+            A number; zero without history where no sample of any process has weight.
+        """
+        world = self.runtime.world
+        if weights is None:
+            return values.mean() if world == 1 else values.sum() * (world / batch.total)
+        total = self.runtime.sum(weights.sum())
+        if not total > 0:
+            return values.new_zeros(())
+        return (values * weights).sum() * (world / total)
+
+    def task_loss(self, logits: Tensor, batch: Batch, modality: str | None = None) -> Tensor:
+        """Return the task's mean loss of a batch.
+
+        Args:
+            logits: Logits of shape (batch, outputs).
+            batch: The batch; it holds the targets.
+            modality: Count only the samples that have this modality.
+        """
+        weights = self.task.weights(batch.labels)
+        if modality is not None and modality not in batch.complete:
+            mask = batch.present[modality].to(logits.dtype)
+            weights = mask if weights is None else weights * mask
+        return self.mean(self.task.losses(logits, batch.labels), batch, weights)
+
+    def backward(self, closure: Closure) -> tuple[Outputs, dict[str, Tensor]]:
+        """Make forward and backward passes of an update: the sum of its losses, averaged over processes."""
+        results = []
+        for part in closure.parts():
+            outputs, losses = part()
+            total = torch.stack(list(losses.values())).sum() if len(losses) > 1 else next(iter(losses.values()))
+            if total.requires_grad:
+                (total if part.share == 1.0 else total * part.share).backward()
+            results.append((outputs, losses, part.share))
+        self.runtime.average_gradients(self.optimizer.parameters())
+        return join_parts(results)
+
+    def uniform(self, batch: Batch, columns: int, name: str) -> Tensor:
+        """Return random numbers in [0, 1) of shape (batch, columns) that depend on seed, epoch and sample only."""
+        return keyed_uniform(batch.index, columns, self.options.seed, name, self.epochs_done)
+
+    def generator(self, name: str) -> torch.Generator:
+        """Return a CPU generator that is the same in all processes and differs from update to update."""
+        return generator(self.options.seed, name, self.updates_done)
+
+    def log(self, name: str, value: Tensor | float, neutral: float | None = None) -> None:
+        """Note a coefficient; the epoch's log shows its mean over the epoch.
+
+        Args:
+            name: Name of the coefficient.
+            value: Its value in this update.
+            neutral: The value at which the method does nothing. A run in which a coefficient never left it says so.
+        """
+        value = value.detach() if isinstance(value, Tensor) else value
+        total, count = self._log.get(name, (0.0, 0))
+        self._log[name] = (total + value, count + 1)
+        if neutral is not None:
+            self._moved[name] = self._moved.get(name, 0.0) + abs(value - neutral)
+
+    @property
+    def inert(self) -> bool:
+        """Whether every coefficient with a neutral value stayed there all along: the method did nothing in this run."""
+        return bool(self._moved) and all(float(distance) == 0.0 for distance in self._moved.values())
+
+    def take_log(self) -> dict[str, float]:
+        """Return the means of what was noted since the last call."""
+        means = {name: float(total) / count for name, (total, count) in self._log.items()}
+        self._log = {}
+        return means
+
+    def log_state(self) -> dict[str, Any]:
+        """Return what was noted since the last :meth:`take_log`, for a checkpoint."""
+        return {"log": self._log, "moved": self._moved}
+
+    def load_log_state(self, state: dict[str, Any]) -> None:
+        """Take over :meth:`log_state`'s value."""
+        self._log, self._moved = dict(state["log"]), dict(state["moved"])
+
+
+class Closure:
+    """The forward pass and the losses of one update, callable as often as a method needs.
+
+    Args:
+        ctx: The run.
+        method: Computes the losses.
+        update: The update.
+        share: Share of this closure's samples among those of the update.
+    """
+
+    def __init__(self, ctx: Context, method: Method, update: Update, share: float = 1.0) -> None:
+        self._ctx = ctx
+        self._method = method
+        self.update = update
+        self.share = share
+
+    def __call__(self) -> tuple[Outputs, dict[str, Tensor]]:
+        """Return outputs and losses, with history."""
+        with self._ctx.runtime.autocast():
+            outputs = self._ctx.model(self.update.batch, only=self.update.only)
+            return outputs, self._method.losses(self._ctx, self.update, outputs)
+
+    def parts(self) -> list[Closure]:
+        """Return closures over consecutive parts of the batch, as many as ``accumulate`` says."""
+        batch, count = self.update.batch, min(self._ctx.options.accumulate, len(self.update.batch))
+        if count == 1:
+            return [self]
+        bounds = [len(batch) * number // count for number in range(count + 1)]
+        return [
+            Closure(
+                self._ctx, self._method, type(self.update)(batch.rows(start, stop), self.update.only), (stop - start) / len(batch)
+            )
+            for start, stop in zip(bounds, bounds[1:], strict=False)
+        ]
+
+
+def join_parts(results: list[tuple[Outputs, dict[str, Tensor], float]]) -> tuple[Outputs, dict[str, Tensor]]:
+    """Join outputs and losses of the parts of an update; losses are averaged by the parts' shares."""
+    if len(results) == 1:
+        return results[0][0], results[0][1]
+    losses = {name: torch.stack([part[name].detach() * share for _, part, share in results]).sum() for name in results[0][1]}
+    return Outputs.concatenate(outputs for outputs, _, _ in results), losses
+

@@ -1,0 +1,174 @@
+"""The optimizer of a phase: its parameter groups, its learning rate over time, and scaled updates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from equipoise.config import TrainingOptions
+
+if TYPE_CHECKING:
+    from equipoise.methods.base import Phase
+    from equipoise.nn.multimodal import MultimodalModel
+
+
+def schedule_factor(options: TrainingOptions, epoch: int, epochs: int) -> float:
+    """Return the factor of the learning rate in an epoch.
+
+    ``cosine``: ``(1 + cos(pi e / E)) / 2``; ``step``: ``factor ** floor(e / step_epochs)``; ``constant``: 1.
+
+    Args:
+        options: Says which schedule.
+        epoch: The epoch ``e``, counted from 0.
+        epochs: Epochs ``E`` of the phase.
+
+    Example:
+        >>> schedule_factor(TrainingOptions(schedule="cosine"), 50, 100)
+        0.5
+    """
+    if options.schedule == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * epoch / epochs))
+    if options.schedule == "step":
+        return options.step_factor ** (epoch // options.step_epochs)
+    return 1.0
+
+
+class PhaseOptimizer:
+    """The optimizer of one training phase.
+
+    Parameters that appear in mid-phase (a new head) join at the next :meth:`start_epoch`, at the learning rate of that epoch.
+
+    Args:
+        model: The model.
+        phase: Says which parameters train.
+        options: Optimizer, learning rate, schedule and clipping.
+        by_modality: Whether updates will be scaled per modality, which takes a parameter group per encoder.
+    """
+
+    def __init__(self, model: MultimodalModel, phase: Phase, options: TrainingOptions, by_modality: bool) -> None:
+        self._model = model
+        self._phase = phase
+        self._options = options
+        self._by_modality = by_modality
+        self._factors: dict[str, float] = {}
+        self._groups: dict[str | None, dict[str, Any]] = {}
+        self._known: set[int] = set()
+        self._rate = options.learning_rate * phase.learning_rate
+        groups = self._new_groups()
+        # The fused kernels are the same arithmetic in one call; they need parameters of one device.
+        common: dict[str, Any] = {"lr": self._rate, "weight_decay": options.weight_decay, "fused": True}
+        self.torch: torch.optim.Optimizer = (
+            torch.optim.AdamW(groups, **common)
+            if options.optimizer == "adamw"
+            else torch.optim.SGD(groups, momentum=options.momentum, **common)
+        )
+        self._adopt_groups()
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the optimizer divides a gradient by its own running size, so that a constant factor on it cancels."""
+        return self._options.optimizer == "adamw"
+
+    @property
+    def rate(self) -> float:
+        """The learning rate in force."""
+        return self._rate
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Return the parameters that train, in a fixed order."""
+        return [parameter for group in self.torch.param_groups for parameter in group["params"]]
+
+    def _new_groups(self) -> list[dict[str, Any]]:
+        """Return groups of the phase's parameters that no group has yet."""
+        chosen = self._phase.parameters(self._model)
+        new = [item for item in chosen if id(item) not in self._known]
+        self._known |= {id(item) for item in new}
+        if not self._by_modality:
+            return [{"params": new, "owner": None}] if new else []
+        owner = {id(item): name for name in self._model.modalities for item in self._model.parameters_of(name)}
+        groups: dict[str | None, list[nn.Parameter]] = {}
+        for item in new:
+            groups.setdefault(owner.get(id(item)), []).append(item)
+        return [{"params": items, "owner": name} for name, items in groups.items()]
+
+    def _adopt_groups(self) -> None:
+        self._owned: dict[str, list[dict[str, Any]]] = {}
+        for group in self.torch.param_groups:
+            if group["owner"] is not None:
+                self._owned.setdefault(group["owner"], []).append(group)
+
+    def adopt_new_parameters(self) -> None:
+        """Let parameters join that the model has gained."""
+        groups = self._new_groups()
+        for group in groups:
+            self.torch.add_param_group({**group, "lr": self._rate})
+        if groups:
+            self._adopt_groups()
+
+    def start_epoch(self, epoch: int, epochs: int) -> None:
+        """Set the learning rate of an epoch and let new parameters join."""
+        self._rate = self._options.learning_rate * self._phase.learning_rate * schedule_factor(self._options, epoch, epochs)
+        self.adopt_new_parameters()
+        for group in self.torch.param_groups:
+            group["lr"] = self._rate
+
+    def scale(self, modality: str, factor: float) -> None:
+        """Scale the next update of a modality's encoder.
+
+        Under SGD the gradient is multiplied. Under an adaptive optimizer a factor on the gradient would cancel, so the
+        learning rate of the encoder's group is multiplied for one step.
+
+        Args:
+            modality: Whose encoder.
+            factor: The factor.
+        """
+        if factor == 1.0:
+            return
+        if self.adaptive:
+            self._factors[modality] = factor
+        else:
+            gradients = [item.grad for item in self._model.parameters_of(modality) if item.grad is not None]
+            torch._foreach_mul_(gradients, factor)
+
+    def step(self) -> None:
+        """Clip and apply the gradients."""
+        if self._options.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters(), self._options.clip_norm)
+        for name, factor in self._factors.items():
+            for group in self._owned.get(name, ()):
+                group["lr"] = self._rate * factor
+        self.torch.step()
+        for name in self._factors:
+            for group in self._owned.get(name, ()):
+                group["lr"] = self._rate
+        self._factors.clear()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the optimizer's state and which parameters its groups hold, by name."""
+        names = {id(item): name for name, item in self._model.named_parameters()}
+        groups = [[names[id(item)] for item in group["params"]] for group in self.torch.param_groups]
+        return {"torch": self.torch.state_dict(), "groups": groups, "owners": [g["owner"] for g in self.torch.param_groups]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a state; groups are rebuilt as they were, whatever order parameters joined in."""
+        by_name = dict(self._model.named_parameters())
+        self.torch.param_groups.clear()
+        self.torch.state.clear()
+        self._known.clear()
+        for names, owner in zip(state["groups"], state["owners"], strict=True):
+            parameters = [by_name[name] for name in names]
+            self._known |= {id(item) for item in parameters}
+            self.torch.add_param_group({"params": parameters, "owner": owner, "lr": self._rate})
+        self.torch.load_state_dict(state["torch"])
+        self._adopt_groups()
+
+
+def freeze_others(model: nn.Module, training: Sequence[nn.Parameter]) -> None:
+    """Let exactly the parameters in ``training`` need gradients."""
+    chosen = {id(item) for item in training}
+    for item in model.parameters():
+        item.requires_grad_(id(item) in chosen)
