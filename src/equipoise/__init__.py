@@ -8,12 +8,18 @@ from equipoise._version import __version__
 
 if TYPE_CHECKING:
     from equipoise.errors import EquipoiseError
-    from equipoise.run import Run, fit, load
+    from equipoise.run import Run, fit, load, resume
 
-__all__ = ["EquipoiseError", "Run", "__version__", "fit", "load"]
+__all__ = ["EquipoiseError", "Run", "__version__", "fit", "load", "resume"]
 
 # Where each public name lives. Importing equipoise imports neither torch nor pandas; the first use of a name does.
-_HOMES = {"EquipoiseError": "equipoise.errors", "Run": "equipoise.run", "fit": "equipoise.run", "load": "equipoise.run"}
+_HOMES = {
+    "EquipoiseError": "equipoise.errors",
+    "Run": "equipoise.run",
+    "fit": "equipoise.run",
+    "load": "equipoise.run",
+    "resume": "equipoise.run",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -144,7 +144,7 @@ def _modality(
     """One modality in its final form, its description, and which samples have any value."""
     own = (stated.modalities or {}).get(name, Stated())
     if not hasattr(value, "iloc"):
-        value = _plain(cast("NDArray[Any] | MappedRows", value), place)
+        value = _plain(value, place)
     if hasattr(value, "iloc"):
         table = cast("pd.DataFrame", value)
         if own.kind not in (None, "tabular"):
@@ -161,7 +161,7 @@ def _modality(
         columns = tuple(str(column) for column in table.columns)
         found = Modality(name=name, kind="tabular", shape=(len(columns),), columns=columns, categorical=categorical)
         return table, expected or found, table.notna().any(axis=1).to_numpy()
-    array = cast("NDArray[Any] | MappedRows", value)
+    array = value
     if expected is not None and expected.categorical:
         raise DataError(f"{place} is an array of numbers, expected a table with columns {few(expected.columns)}")
     shape = tuple(array.shape[1:])
@@ -231,7 +231,8 @@ def _to_columns(table: pd.DataFrame, expected: Modality, place: str) -> pd.DataF
     missing = [column for column in expected.columns if column not in table.columns]
     if missing:
         raise DataError(
-            f"{place}: column {few(missing)} is missing ({len(missing)} of the {len(expected.columns)} columns the model was trained on)"
+            f"{place}: column {few(missing)} is missing ({len(missing)} of the {len(expected.columns)} columns "
+            "that the model was trained on)"
         )
     return table[list(expected.columns)]
 

@@ -55,7 +55,8 @@ def as_text(values: Any) -> NDArray[np.str_]:
     series = pd.Series(array)
     missing = series.isna().to_numpy()
     if pd.api.types.is_float_dtype(series.dtype):
-        numbers = series.to_numpy(dtype=getattr(series.dtype, "numpy_dtype", series.dtype), na_value=np.nan)
+        # a nullable float column has its numpy type beside; float32 must stay float32 for 0.1 to be written 0.1
+        numbers = series.to_numpy(dtype=getattr(series.dtype, "numpy_dtype", None) or str(series.dtype), na_value=np.nan)
         missing = ~np.isfinite(numbers)
         whole = ~missing & (np.abs(numbers) < 2**53) & (np.where(missing, 0.5, numbers) % 1 == 0)
         text = np.where(whole, np.where(whole, numbers, 0).astype(np.int64).astype(str), numbers.astype(str))
@@ -146,7 +147,9 @@ def _categories(text: NDArray[np.str_]) -> pd.Series[Any]:
     import pandas as pd
 
     # not the category type: its list of categories would carry values of test samples into the training part
-    return pd.Series(np.where(text == "", None, text.astype(object)), dtype=object)
+    words = text.astype(object)
+    words[text == ""] = None
+    return pd.Series(words, dtype="object")
 
 
 def _numbers_in_text(text: NDArray[np.str_], ids: NDArray[np.str_], place: str, *, required: bool) -> NDArray[np.float64] | None:
@@ -173,7 +176,9 @@ def _check_finite(table: pd.DataFrame, ids: NDArray[np.str_], place: str, catego
         found = infinite_entry(table[part].to_numpy())
         if found is not None:
             row, column = found
-            raise DataError(f"{place}: column {str(part[column])!r} is infinite for sample {str(ids[row])!r}, expected finite numbers")
+            raise DataError(
+                f"{place}: column {str(part[column])!r} is infinite for sample {str(ids[row])!r}, expected finite numbers"
+            )
 
 
 def infinite_entry(values: NDArray[Any]) -> tuple[int, int] | None:

@@ -54,8 +54,7 @@ class Dataset:
                 self.schema,
                 samples=len(rows),
                 modalities=tuple(
-                    replace(modality, present=int(self.present[modality.name][rows].sum()))
-                    for modality in self.schema.modalities
+                    replace(modality, present=int(self.present[modality.name][rows].sum())) for modality in self.schema.modalities
                 ),
             ),
             ids=self.ids[rows],

@@ -56,8 +56,12 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     except ImportError as error:
         raise DataError(f"{path} needs the package pyarrow to be read ({error.name or 'it'} is not installed)") from error
     except Exception as error:  # parsers raise errors of many unrelated classes on damaged files
-        if "pickle" in str(error) or "Object arrays" in str(error):
-            raise DataError(f"{path} holds pickled Python objects, which could run code; expected {kind} of plain numbers or text") from None
+        if "Object arrays" in str(error):
+            raise DataError(
+                f"{path} holds pickled Python objects, which could run code; expected {kind} of numbers or text"
+            ) from None
+        if "pickle" in str(error):  # numpy's guess about every file that does not begin like one of its own
+            raise DataError(f"{path} is not {kind}; if it is a pickle, it is refused because it could run code") from None
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise DataError(f"{path} cannot be read as {kind}: {reason}") from error
 
@@ -194,8 +198,9 @@ def read_yaml(path: Path) -> object:
     """
     import yaml
 
+    # the base loader makes text, lists and dicts, and nothing else
     with reading(path, "YAML"):
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506 - BaseLoader makes only text
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
 
 
 def _kind(path: Path) -> str:

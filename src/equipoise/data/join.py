@@ -40,7 +40,7 @@ def positions(own: NDArray[np.str_], ids: NDArray[np.str_], place: str, samples:
         raise DataError(
             f"{place}: {len(strange)} of its {len(own)} ids are not among the {len(ids)} samples of {samples}: {few(strange)}"
         )
-    return pd.Index(own.astype(object)).get_indexer(pd.Index(ids.astype(object))).astype(np.int64)
+    return np.asarray(pd.Index(own.astype(object)).get_indexer(pd.Index(ids.astype(object))), dtype=np.int64)
 
 
 def align_table(table: pd.DataFrame, rows: NDArray[np.int64]) -> pd.DataFrame:

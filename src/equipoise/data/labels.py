@@ -66,10 +66,10 @@ def find_roles(columns: Sequence[str], stated: Description, schema: Schema | Non
     for role, word in (("target", "target column"), ("split", "split column"), ("group", "group column")):
         name = getattr(stated, role)
         if name is not None and name not in columns:
-            if role == "target" and not labelled:
-                name = ""
-            else:
+            # prediction needs no column but inputs, and evaluation of a trained run no split and no groups
+            if labelled and (role == "target" or schema is None):
                 raise DataError(f"{place} has no {word} {name!r}, {suggest(name, columns)}")
+            name = ""
         if name is None and schema is not None and getattr(schema, role) in columns:
             name = getattr(schema, role)
         names[role] = name
@@ -152,11 +152,12 @@ def _lookup(text: NDArray[np.str_], numbers: NDArray[np.float64], classes: Seque
     """Class numbers by the text of the label, else (``1`` against ``1.0``) by its number."""
     import pandas as pd
 
-    codes = pd.Index(np.asarray(classes, dtype=object)).get_indexer(pd.Index(text.astype(object))).astype(np.int64)
+    words = pd.Index(np.asarray(classes, dtype=object))
+    codes = np.asarray(words.get_indexer(pd.Index(text.astype(object))), dtype=np.int64)
     values = parse_numbers(np.asarray(classes, dtype=str))
     if np.isfinite(values).all() and len(np.unique(values)) == len(values):
-        by_number = pd.Index(values).get_indexer(pd.Index(numbers)).astype(np.int64)
-        codes = np.where(codes < 0, by_number, codes)
+        by_number = np.asarray(pd.Index(values).get_indexer(pd.Index(numbers)), dtype=np.int64)
+        codes[codes < 0] = by_number[codes < 0]
     return codes
 
 

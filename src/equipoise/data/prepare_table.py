@@ -83,7 +83,7 @@ class TablePreparation:
             selected[order[options.top_variance :]] = False
         categories, single = _categories(modality, value, present)
         if not selected.any() and not categories:
-            raise DataError(f"modality {modality.name!r}: every column is constant in the training part ({few(modality.columns)})")
+            raise DataError(f"modality {modality.name!r}: every column is constant in the training part: {few(modality.columns)}")
         standard = options.standardize
         return cls(
             columns=modality.columns,
@@ -133,10 +133,17 @@ class TablePreparation:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> TablePreparation:
         """Rebuild from :meth:`to_json`'s data."""
-        lists = {name: tuple(value[name]) for name in ("columns", "numeric", "constant", "unselected")}
-        arrays = {name: np.array(value[name], dtype=np.float64) for name in ("fill", "mean", "scale")}
-        categories = {column: tuple(names) for column, names in value["categories"].items()}
-        return cls(**lists, **arrays, clip=value["clip"], categories=categories)
+        return cls(
+            columns=tuple(value["columns"]),
+            numeric=tuple(value["numeric"]),
+            fill=np.array(value["fill"], dtype=np.float64),
+            mean=np.array(value["mean"], dtype=np.float64),
+            scale=np.array(value["scale"], dtype=np.float64),
+            clip=value["clip"],
+            categories={column: tuple(names) for column, names in value["categories"].items()},
+            constant=tuple(value["constant"]),
+            unselected=tuple(value["unselected"]),
+        )
 
 
 def _numbers(raw: pd.DataFrame | NDArray[Any], names: tuple[str, ...], columns: tuple[str, ...]) -> NDArray[np.float64]:

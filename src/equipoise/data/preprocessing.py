@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -90,16 +90,16 @@ class Preprocessing:
         Returns:
             Prepared rows of shape (samples, *prepared shape).
         """
-        return self.modalities[modality].transform(raw)
+        transform: Callable[[Any], NDArray[np.float32]] = self.modalities[modality].transform
+        return transform(raw)
 
     def _transform(self, name: str, value: Rows, present: NDArray[np.bool_]) -> NDArray[np.float32]:
-        preparation = self.modalities[name]
         rows = np.flatnonzero(present)
-        prepared = np.zeros((len(present), *preparation.shape), dtype=np.float32)
+        prepared = np.zeros((len(present), *self.modalities[name].shape), dtype=np.float32)
         step = max(1, CHUNK // max(1, int(np.prod(value.shape[1:]))))
         for start in range(0, len(rows), step):
             part = rows[start : start + step]
-            prepared[part] = preparation.transform(read_rows(value, part))
+            prepared[part] = self.transform_rows(name, read_rows(value, part))
         return prepared
 
     def to_json(self) -> dict[str, Any]:

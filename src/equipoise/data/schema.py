@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -36,6 +37,11 @@ class Modality:
     present: int = 0
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"\w[\w -]{0,99}", self.name):
+            raise DataError(
+                f"modality {self.name!r}: a name may have letters, digits, blanks, '_' and '-', and at most 100 of them; "
+                "state another name"
+            )
         if self.kind not in KINDS:
             raise DataError(f"modality {self.name!r}: kind {self.kind!r} is unknown, expected one of {', '.join(KINDS)}")
 

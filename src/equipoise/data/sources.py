@@ -69,7 +69,7 @@ def open_dataset(
 
 def _with_target(source: Path | Mapping[str, Any], options: ReadOptions, target: Any) -> tuple[Mapping[str, Any], ReadOptions]:
     if not isinstance(source, Mapping):
-        raise DataError(f"{source}: target is given as an array, which is for data in memory; name the column by the option target")
+        raise DataError(f"{source}: target is given as an array, which is for data in memory; expected the name of a column")
     name = options.target or "target"
     if name in source:
         raise DataError(f"data: target is given twice, as an array and as the key {name!r}")

@@ -73,8 +73,9 @@ def make_splits(dataset: Dataset, options: SplitOptions | None = None) -> list[S
     Example:
         >>> from equipoise.data.sources import open_dataset
         >>> data = open_dataset({"a": np.arange(40.0).reshape(20, 2)}, target=[0, 1] * 10)
-        >>> [len(part) for part in (split := make_splits(data)[0]).train, split.validation, split.test]
-        [14, 2, 4]
+        >>> split = make_splits(data)[0]
+        >>> len(split.train), len(split.validation), len(split.test)
+        (14, 2, 4)
     """
     options = options or SplitOptions()
     _check_options(dataset, options)
@@ -103,7 +104,7 @@ def _check_options(dataset: Dataset, options: SplitOptions) -> None:
         raise ConfigError("option: folds = 1 is no cross-validation, expected 0 for one split or at least 2")
     if dataset.split is not None and options.folds:
         raise ConfigError(
-            f"option: folds = {options.folds} contradicts the split that column {dataset.schema.split!r} states, expected folds = 0"
+            f"option: folds = {options.folds} contradicts the split in column {dataset.schema.split!r}, expected folds = 0"
         )
     if options.folds == 0 and options.repeats > 1:
         raise ConfigError(f"option: repeats = {options.repeats} needs folds, expected repeats = 1 or at least 2 folds")
@@ -122,7 +123,8 @@ def _labelled(dataset: Dataset) -> _Samples:
     samples = _Samples(rows, dataset.target[rows], group)
     found = np.unique(samples.target)
     if len(found) < 2:
-        raise DataError(f"{name}: all samples have the class {dataset.schema.classes[int(found[0])]!r}, expected at least two classes")
+        only = dataset.schema.classes[int(found[0])]
+        raise DataError(f"{name}: all samples have the class {only!r}, expected at least two classes")
     return samples
 
 
@@ -130,7 +132,8 @@ def _check_counts(samples: _Samples, classes: tuple[str, ...], needed: int, purp
     counts = np.bincount(samples.target, minlength=len(classes))
     smallest = int(counts.argmin())
     if counts[smallest] < needed:
-        raise DataError(f"{name}: class {classes[smallest]!r} has {counts[smallest]} samples, expected at least {needed} {purpose}")
+        found = f"class {classes[smallest]!r} has {counts[smallest]} samples"
+        raise DataError(f"{name}: {found}, expected at least {needed} {purpose}")
     if samples.group is not None:
         groups = len(np.unique(samples.group))
         if groups < needed:
@@ -197,7 +200,7 @@ def _given(dataset: Dataset, words: NDArray[np.str_], samples: _Samples, options
             raise DataError(f"{column} names no labelled {part} sample")
     if len(validation) == 0:
         if train.group is not None and len(np.unique(train.group)) < 2:
-            raise DataError(f"{column} names no validation sample and its training part has one group, expected two to cut one from it")
+            raise DataError(f"{column} names no validation sample, and its training part has one group, expected two to cut it")
         train, validation = _cut(train, options.validation_fraction, options.split_seed, 1)
     return _finish(dataset, "given", train, validation, test)
 

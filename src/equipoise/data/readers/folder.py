@@ -15,7 +15,7 @@ from equipoise.data.assemble import Raw, assemble
 from equipoise.data.columns import as_text, few
 from equipoise.data.dataset import Dataset
 from equipoise.data.description import Description, Stated, describe_source
-from equipoise.data.files import ARRAYS, TABLES, read_archive, read_table, table_columns
+from equipoise.data.files import ARRAYS, TABLES, read_archive, read_table, reading, table_columns
 from equipoise.data.join import align_array, align_table, positions
 from equipoise.data.labels import ID_NAMES, Roles, check_ids, find_roles
 from equipoise.data.readers import READERS, Source
@@ -50,7 +50,7 @@ class FolderReader:
             if reader is not None:
                 return reader.read(file, options, labelled, schema)
         if labels_file is None and labelled:
-            raise DataError(f"{source} has no {LABELS}.csv, {LABELS}.tsv or {LABELS}.parquet, expected one with a label per sample")
+            raise DataError(f"{source} has no {LABELS}.csv, .tsv or .parquet, expected one with a label per sample")
         stated = describe_source(source, options, tuple(Stated.__dataclass_fields__))
         chosen = _choose(source, files, stated, schema)
         tables = {path: table_columns(path) for path in {path for _, path in chosen.values()} if path.suffix in TABLES}
@@ -100,8 +100,8 @@ class _Part:
             return positions(self.ids, ids, str(self.path), samples)
         if len(self.value) != len(ids):
             raise DataError(
-                f"{self.path} has {len(self.value)} rows and no ids, expected one row for each of the {len(ids)} samples of {samples}, "
-                "in the same order"
+                f"{self.path} has {len(self.value)} rows and no ids, expected one row for each of the {len(ids)} samples "
+                f"of {samples}, in the same order"
             )
         return np.arange(len(ids))
 
@@ -113,11 +113,13 @@ class _Part:
 
 def _data_files(folder: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
+    with reading(folder, "a folder"):
+        paths = sorted(folder.iterdir())
+    for path in paths:
         if path.suffix not in (*TABLES, *ARRAYS) or path.name.startswith("."):
             continue
         if path.stem in files:
-            raise DataError(f"{folder}: both {files[path.stem].name} and {path.name} are called {path.stem!r}, expected one of them")
+            raise DataError(f"{folder}: {files[path.stem].name} and {path.name} are both modality {path.stem!r}, expected one")
         files[path.stem] = path
     if not files:
         raise DataError(f"{folder} has no data, expected files ending in {', '.join((*TABLES, *ARRAYS))}")
@@ -133,8 +135,11 @@ def _choose(
         for name, own in stated.modalities.items():
             path = folder / own.file if own.file else files.get(name)
             if path is None or not path.is_file():
+                if schema is not None:
+                    continue  # a trained run meets data that lack this modality
                 known = [file.name for file in files.values()]
-                raise DataError(f"{folder}: modality {name!r} has no file {own.file or name!r}, {suggest(own.file or name, known)}")
+                wanted = own.file or name
+                raise DataError(f"{folder}: modality {name!r} has no file {wanted!r}, {suggest(wanted, known)}")
             chosen[name] = (own, path)
         return chosen
     if schema is None:
@@ -172,8 +177,8 @@ def _id_name(
         if not tables:
             text = [name for name in unique if not labels[name].str.fullmatch(r"-?[\d.]+(e-?\d+)?").all()] if unique else []
             return (named or text or [""])[0]
-    names = ", ".join(path.name for path in columns)
-    raise DataError(f"{place}: no column is shared by {names}; expected a column of sample ids in each, state its name by id")
+    files = ", ".join(path.name for path in columns)
+    raise DataError(f"{place}: no column is shared by {files}; expected a column of sample ids in each, state its name by id")
 
 
 def _read(name: str, own: Stated, path: Path, id_name: str, roles: Roles) -> _Part:
@@ -201,7 +206,7 @@ def _read_npz(own: Stated, path: Path, id_name: str) -> _Part:
             raise DataError(f"{path} has no array {own.key!r}, {suggest(own.key, arrays)}")
         arrays = {own.key: arrays[own.key]}
     if len(arrays) != 1:
-        raise DataError(f"{path} holds {len(arrays)} arrays ({few(arrays)}), expected one and an array of ids; state which by key")
+        raise DataError(f"{path} holds {len(arrays)} arrays ({few(arrays)}), expected one (and ids); state which by key")
     value = next(iter(arrays.values()))
     if value.ndim == 0:
         raise DataError(f"{path} holds a single value, expected an array of shape (samples, ...)")

@@ -45,7 +45,7 @@ def from_arrays(
     source: Mapping[str, Any],
     stated: Description,
     *,
-    format: str,  # noqa: A002 - the field's name
+    format: str,
     name: str,
     place: str,
     labelled: bool,
@@ -131,6 +131,8 @@ def _modality_keys(
     """The key of each modality: as stated, as in the trained run, else every array with more than one value per sample."""
     if stated.modalities is not None:
         keys = {name: own.key or name for name, own in stated.modalities.items()}
+        if schema is not None:  # a trained run meets data that lack some modality
+            keys = {name: key for name, key in keys.items() if key in values}
         for name, key in keys.items():
             if key not in values:
                 raise DataError(f"{place}: modality {name!r} has no array {key!r}, {suggest(key, values)}")
@@ -148,7 +150,9 @@ def _same_length(values: Mapping[str, Any], place: str) -> int:
         raise DataError(f"{place}: no modality found, expected arrays of shape (samples, ...)")
     if len(set(lengths.values())) > 1:
         found = ", ".join(f"{key} {length}" for key, length in lengths.items())
-        raise DataError(f"{place}: arrays differ in their number of rows ({found}), expected one row per sample; state the modalities")
+        raise DataError(
+            f"{place}: arrays differ in their number of rows ({found}), expected one per sample; state the modalities"
+        )
     samples = next(iter(lengths.values()))
     if samples == 0:
         raise DataError(f"{place}: arrays have no rows, expected one row per sample")

@@ -72,7 +72,11 @@ def _choose(
     """Columns of each modality, with the prefix by which they were found."""
     free = [name for name in names if name not in special]
     if stated.modalities is not None:
-        chosen = {name: (select(own, name, free, names, place), own.prefix or "") for name, own in stated.modalities.items()}
+        chosen = {
+            name: (select(own, name, free, names, place), own.prefix or "")
+            for name, own in stated.modalities.items()
+            if schema is None or _occurs(own, free)  # a trained run may meet data that lack some modality
+        }
     elif schema is not None:
         known = {modality.name: [column for column in modality.columns if column in free] for modality in schema.modalities}
         return {name: (columns, "") for name, columns in known.items() if columns}
@@ -115,6 +119,10 @@ def select(own: Stated, modality: str, free: Iterable[str], names: Iterable[str]
     if not columns:
         raise DataError(f"{place}: no column begins with {own.prefix!r}, the prefix of modality {modality!r}")
     return columns
+
+
+def _occurs(own: Stated, free: Iterable[str]) -> bool:
+    return any(column in own.columns if own.columns else column.startswith(own.prefix or "") for column in free)
 
 
 def _by_prefix(free: Sequence[str], place: str) -> dict[str, tuple[list[str], str]]:

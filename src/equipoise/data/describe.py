@@ -1,0 +1,154 @@
+"""What a data set consists of, for people: facts, and the ``dataset.yaml`` that states what was inferred."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from equipoise.data.columns import as_text
+from equipoise.data.dataset import Dataset
+from equipoise.data.rows import MappedRows, row_chunks
+from equipoise.data.schema import Modality
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# How dataset.yaml says where a modality is, by reader; tables are stated by prefix or columns.
+_SOURCE_KEYS = {"folder": "file", "archive": "key", "memory": "key"}
+
+
+def facts(dataset: Dataset) -> dict[str, Any]:
+    """Return the facts about a data set that ``inspect`` shows, as plain JSON data.
+
+    Args:
+        dataset: The data.
+
+    Returns:
+        ``name``, ``format``, ``samples``, ``target``, ``classes`` (samples of each), ``unlabelled``, ``split`` (samples of each
+        part), ``groups``, and ``modalities``: of each its kind, shape, columns, categorical columns, how many samples have
+        it, its missing values in those, and its constant columns.
+
+    Example:
+        >>> from equipoise.data.sources import open_dataset
+        >>> found = facts(open_dataset({"a": np.array([[0.0, 5.0], [np.nan, 5.0]])}, target=["x", "y"]))
+        >>> found["classes"], found["modalities"]["a"]["missing_values"], found["modalities"]["a"]["constant_columns"]
+        ({'x': 1, 'y': 1}, 1, ['0', '1'])
+    """
+    schema = dataset.schema
+    known = np.zeros(0, np.int64) if dataset.target is None else dataset.target[dataset.target >= 0]
+    counts = np.bincount(known, minlength=len(schema.classes))
+    return {
+        "name": schema.name,
+        "format": schema.format,
+        "samples": len(dataset),
+        "target": schema.target,
+        "classes": {name: int(count) for name, count in zip(schema.classes, counts, strict=True)},
+        "unlabelled": len(dataset) - len(known),
+        "split": {} if dataset.split is None else _counts(dataset.split),
+        "groups": 0 if dataset.group is None else len(np.unique(dataset.group)),
+        "modalities": {modality.name: _modality_facts(dataset, modality) for modality in schema.modalities},
+    }
+
+
+def describe_yaml(dataset: Dataset) -> str:
+    """Return the ``dataset.yaml`` that states what was inferred about a data set, for its owner to correct.
+
+    Args:
+        dataset: The data.
+
+    Returns:
+        YAML text; put beside the data, it makes them read as they were.
+
+    Example:
+        >>> from equipoise.data.sources import open_dataset
+        >>> print(describe_yaml(open_dataset({"a": np.eye(2)}, target=["x", "y"])))
+        name: data
+        target: target
+        classes: [x, y]
+        modalities:
+          a: {key: a, kind: tabular}
+        <BLANKLINE>
+    """
+    import yaml
+
+    schema = dataset.schema
+    head: dict[str, Any] = {
+        key: getattr(schema, key) for key in ("name", "id", "target", "split", "group") if getattr(schema, key)
+    }
+    lines = [_flow({key: value}) for key, value in head.items()]
+    if schema.classes and schema.target:
+        lines.append("classes: " + yaml.safe_dump(list(schema.classes), default_flow_style=True, width=10**9, allow_unicode=True))
+    lines.append("modalities:\n")
+    lines += ["  " + _flow({modality.name: _stated(modality, schema.format)}) for modality in schema.modalities]
+    return "".join(lines)
+
+
+def _flow(value: dict[str, Any]) -> str:
+    """One line of YAML whose values are in flow style."""
+    import yaml
+
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=10**9, allow_unicode=True, sort_keys=False)
+    return text.strip()[1:-1] + "\n"
+
+
+def _stated(modality: Modality, layout: str) -> dict[str, Any]:
+    stated: dict[str, Any] = {}
+    if layout in _SOURCE_KEYS:
+        stated[_SOURCE_KEYS[layout]] = modality.source
+    elif modality.source:
+        stated["prefix"] = modality.source
+    else:
+        stated["columns"] = list(modality.columns)
+    stated["kind"] = modality.kind
+    if modality.categorical:
+        stated["categorical"] = list(modality.categorical)
+    return stated
+
+
+def _counts(words: NDArray[np.str_]) -> dict[str, int]:
+    names, counts = np.unique(words, return_counts=True)
+    return {str(name): int(count) for name, count in zip(names, counts, strict=True)}
+
+
+def _modality_facts(dataset: Dataset, modality: Modality) -> dict[str, Any]:
+    value, present = dataset.inputs[modality.name], dataset.present[modality.name]
+    if hasattr(value, "iloc"):
+        missing, constant = _table_facts(cast("pd.DataFrame", value)[present])
+    else:
+        missing, same = _array_facts(value, present)
+        constant = [column for column, fixed in zip(modality.columns, same, strict=False) if fixed]
+    return {
+        "kind": modality.kind,
+        "shape": list(modality.shape),
+        "columns": list(modality.columns),
+        "categorical": list(modality.categorical),
+        "source": modality.source,
+        "present": int(present.sum()),
+        "missing_values": missing,
+        "constant_columns": constant,
+    }
+
+
+def _table_facts(table: pd.DataFrame) -> tuple[int, list[str]]:
+    categories = [str(name) for name in table.columns if table[name].dtype == object]
+    numbers = table.drop(columns=categories)
+    same = (numbers.max() == numbers.min()) | numbers.isna().all()
+    constant = [str(name) for name in numbers.columns[same.to_numpy()]]
+    constant += [name for name in categories if len(np.unique(as_text(table[name]))) < 2]
+    return int(table.isna().to_numpy().sum()), [str(name) for name in table.columns if str(name) in constant]
+
+
+def _array_facts(value: NDArray[Any] | MappedRows, present: NDArray[np.bool_]) -> tuple[int, NDArray[np.bool_]]:
+    """The number of missing values, and which numbers of a sample are the same in all samples, flat."""
+    missing = 0
+    low: Any = np.inf
+    high: Any = -np.inf
+    for _, rows in row_chunks(value, present):
+        if len(rows) == 0:
+            continue
+        flat = rows.reshape(len(rows), -1)
+        missing += int(np.isnan(flat).sum()) if flat.dtype.kind == "f" else 0
+        low, high = np.fmin(low, np.fmin.reduce(flat, axis=0)), np.fmax(high, np.fmax.reduce(flat, axis=0))
+    return missing, np.atleast_1d(low >= high)

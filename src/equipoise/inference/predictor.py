@@ -1,0 +1,151 @@
+"""A trained model with its preprocessing: from raw data to predictions and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from equipoise.batch import Outputs
+from equipoise.config import ReadOptions
+from equipoise.data.dataset import Dataset
+from equipoise.data.loader import Loader, Part, make_part
+from equipoise.data.preprocessing import Preprocessing
+from equipoise.data.schema import Schema
+from equipoise.data.sources import open_dataset
+from equipoise.evaluation.coalitions import Coalition, all_coalitions, coalition_logits
+from equipoise.evaluation.metrics import classification_metrics
+from equipoise.inference.predictions import Predictions
+from equipoise.tasks import Task
+
+_BATCH = 1024
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """What is evaluated, saved and served.
+
+    Attributes:
+        module: Encodes, fuses, and answers a batch; see :class:`~equipoise.nn.multimodal.MultimodalModel`.
+        preprocessing: Turns raw inputs into the module's.
+        schema: The data that it was trained on.
+        task: The task.
+        device: Where it runs.
+    """
+
+    module: nn.Module
+    preprocessing: Preprocessing
+    schema: Schema
+    task: Task
+    device: torch.device
+
+    def read(self, source: str | Path | Mapping[str, Any], *, labelled: bool = False, **options: Any) -> Dataset:
+        """Open data and check that they fit the model.
+
+        Args:
+            source: A path, the name of an embedded set, or a mapping of arrays.
+            labelled: Whether every sample must have a known label.
+            options: Names of columns where they differ from those of the training data; see
+                :class:`~equipoise.config.ReadOptions`. ``target`` may be an array for data in memory.
+
+        Raises:
+            DataError: The data do not fit; the message says where.
+        """
+        target = options.pop("target", None)
+        if isinstance(target, str):
+            options, target = {**options, "target": target}, None
+        return open_dataset(source, ReadOptions(**options), target=target, labelled=labelled, schema=self.schema)
+
+    def part(self, dataset: Dataset) -> Part:
+        """Prepare a data set for the module."""
+        return make_part(dataset, self.preprocessing, self.device)
+
+    @torch.no_grad()
+    def outputs(self, part: Part) -> Outputs:
+        """Return fused and unimodal logits and features of all samples, from one pass, in evaluation mode."""
+        self.module.eval()
+        return Outputs.concatenate(self.module(batch) for batch in Loader(part, _BATCH).ordered())
+
+    def predict(self, source: Dataset | str | Path | Mapping[str, Any], **options: Any) -> Predictions:
+        """Predict.
+
+        Args:
+            source: A data set, or anything that :meth:`read` opens.
+            options: As for :meth:`read`.
+
+        Returns:
+            Fused and unimodal probabilities of each sample, and which modalities it had.
+        """
+        dataset = source if isinstance(source, Dataset) else self.read(source, **options)
+        return self._predictions(dataset, self.outputs(self.part(dataset)))
+
+    def _predictions(self, dataset: Dataset, outputs: Outputs) -> Predictions:
+        unimodal = {}
+        for name, logits in outputs.unimodal.items():
+            values = self._probabilities(logits)
+            values[~dataset.present[name]] = np.nan
+            unimodal[name] = values
+        return Predictions(
+            ids=dataset.ids,
+            classes=self.schema.classes,
+            probabilities=self._probabilities(outputs.logits),
+            unimodal=unimodal,
+            present=dict(dataset.present),
+            target=dataset.target,
+        )
+
+    def evaluate(
+        self,
+        source: Dataset | str | Path | Mapping[str, Any],
+        *,
+        coalitions: Sequence[Coalition] | str | None = None,
+        **options: Any,
+    ) -> dict[str, dict[str, float | None]]:
+        """Compute metrics on labelled samples.
+
+        Args:
+            source: A data set, or anything that :meth:`read` opens.
+            coalitions: Coalitions to add, each a tuple of modalities, or ``"all"``.
+            options: As for :meth:`read`.
+
+        Returns:
+            Metrics by output: ``fused``, each modality's own output, and each coalition (the fused output when all other
+            modalities are absent) under its modalities joined by ``+`` in brackets, e.g. ``[audio+image]``.
+        """
+        dataset = source if isinstance(source, Dataset) else self.read(source, labelled=True, **options)
+        part = self.part(dataset)
+        outputs = self.outputs(part)
+        metrics = self._predictions(dataset, outputs).metrics()
+        if coalitions is None or dataset.target is None:
+            return metrics
+        chosen = all_coalitions(self.schema.names) if isinstance(coalitions, str) else list(coalitions)
+        for coalition, logits in zip(chosen, self.coalition_logits(part, outputs, chosen), strict=True):
+            # A sample that has none of the coalition's modalities says nothing about the coalition.
+            rows = np.any([dataset.present[name] for name in coalition], axis=0) & (dataset.target >= 0)
+            found = classification_metrics(self._probabilities(logits)[rows], dataset.target[rows])
+            metrics[f"[{'+'.join(coalition)}]"] = {**found, "samples": int(rows.sum())}
+        return metrics
+
+    def coalition_logits(self, part: Part, outputs: Outputs, coalitions: Sequence[Coalition]) -> Tensor:
+        """Return the fused logits of coalitions from features at hand.
+
+        Args:
+            part: The samples.
+            outputs: What :meth:`outputs` gave for them.
+            coalitions: The coalitions.
+
+        Returns:
+            Logits of shape (coalitions, samples, outputs).
+        """
+        present = {name: mask.to(self.device) for name, mask in part.present.items() if name not in part.complete}
+        return coalition_logits(self.module.fusion, outputs.features, present, coalitions)  # type: ignore[arg-type]
+
+    def _probabilities(self, logits: Tensor) -> NDArray[np.float64]:
+        # Probabilities that sum to one in double precision, as metrics expect them.
+        return self.task.log_probabilities(logits.double()).exp().cpu().numpy()

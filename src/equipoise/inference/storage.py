@@ -1,0 +1,163 @@
+"""Finished runs on disk: weights as safetensors, everything else as JSON. Loading one runs no code from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from equipoise._version import __version__
+from equipoise.data.preprocessing import Preprocessing
+from equipoise.data.schema import Schema
+from equipoise.errors import ConfigError, RunError
+from equipoise.files import read_json, write_atomic, write_json
+from equipoise.inference.predictor import Predictor
+from equipoise.methods.base import Method, make_method
+from equipoise.nn.multimodal import MultimodalModel, build_model
+from equipoise.tasks import Task, task_from_json
+from equipoise.training.context import Context
+from equipoise.training.runtime import Runtime
+
+FORMAT = 1
+CONFIG, PREPROCESSING, WEIGHTS = "config.json", "preprocessing.json", "model.safetensors"
+
+_STATE = "method state: "
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read the configuration of a run.
+
+    Raises:
+        RunError: The folder is not a run, or comes from a newer version.
+    """
+    if not (folder / CONFIG).is_file():
+        raise RunError(f"{folder} is not a run folder: it has no {CONFIG}")
+    config = read_json(folder / CONFIG, "the configuration of a run")
+    if config.get("format") != FORMAT:
+        raise RunError(
+            f"{folder}: run format {config.get('format')!r} (equipoise {config.get('equipoise', '?')}) is not known to "
+            f"equipoise {__version__}, expected {FORMAT}; a newer version may read it"
+        )
+    return config
+
+
+def make_model(config: Mapping[str, Any], task: Task, encoders: Mapping[str, nn.Module] | None = None) -> MultimodalModel:
+    """Make the untrained model of a configuration.
+
+    Args:
+        config: The configuration.
+        task: The task.
+        encoders: The user's own encoders, by modality.
+
+    Raises:
+        ConfigError: An encoder of the user's own is missing, or one is given for an unknown modality.
+    """
+    given = dict(encoders or {})
+    described: dict[str, Mapping[str, Any] | nn.Module] = {}
+    for name, description in config["encoders"].items():
+        if description["name"] == OWN_ENCODER and name not in given:
+            raise ConfigError(
+                f"modality {name!r} was trained with an encoder of your own ({description['class']}); "
+                f"pass it: encoders={{{name!r}: ...}}"
+            )
+        described[name] = given.pop(name, description)
+    if given:
+        raise ConfigError(f"encoders given for unknown modalities: {', '.join(given)}")
+    shapes = {name: tuple(shape) for name, shape in config["shapes"].items()}
+    options = config["options"]
+    return build_model(shapes, described, config["fusion"], options["feature_size"], task, options["seed"])
+
+
+OWN_ENCODER = "own"
+"""What stands in a configuration in place of the name of an encoder that the user supplied as a module."""
+
+
+def save_predictor(folder: Path, predictor: Predictor, method: Method) -> None:
+    """Write the weights and the preprocessing of a finished run; its configuration stands there already.
+
+    Raises:
+        RunError: A file cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in predictor.module.state_dict().items()}
+    state = {key: value for key, value in method.state_dict().items() if key in method.kept_for_prediction}
+    plain = _pack(state, _STATE, tensors)
+    write_json(folder / PREPROCESSING, {"preprocessing": predictor.preprocessing.to_json(), "method_state": plain})
+    write_atomic(folder / WEIGHTS, lambda path: save_file(tensors, str(path)))
+
+
+def load_predictor(folder: Path, device: str = "auto", encoders: Mapping[str, nn.Module] | None = None) -> Predictor:
+    """Read a finished run.
+
+    Args:
+        folder: The run folder.
+        device: Where to put the model.
+        encoders: The user's own encoders, by modality, if it was trained with such.
+
+    Raises:
+        RunError: The folder is not a run, is not finished, is damaged, or comes from a newer version.
+    """
+    from safetensors.torch import load_file
+
+    config = read_config(folder)
+    if not (folder / WEIGHTS).is_file():
+        raise RunError(f"{folder}: this run is not finished; resume it with: equipoise fit --resume {folder}")
+    saved = read_json(folder / PREPROCESSING, "the preprocessing of a run")
+    try:
+        tensors = load_file(str(folder / WEIGHTS))
+    except Exception as error:  # safetensors raises its own kind for a damaged file
+        raise RunError(f"{folder / WEIGHTS}: the weights are damaged ({error})") from error
+    task = task_from_json(config["task"])
+    method = make_method(config["options"]["method"])
+    model = make_model(config, task, encoders)
+    runtime = Runtime(device)
+    ctx = Context(model, runtime, _training_options(config))
+    method.setup(ctx)
+    state = {name.removeprefix(_STATE): value for name, value in tensors.items() if name.startswith(_STATE)}
+    method.load_state_dict(ctx, _unpack(saved["method_state"], state))
+    module = method.predictor(ctx)
+    try:
+        module.load_state_dict({name: value for name, value in tensors.items() if not name.startswith(_STATE)})
+    except RuntimeError as error:
+        raise RunError(f"{folder / WEIGHTS}: the weights do not fit the configuration: {str(error).splitlines()[0]}") from error
+    return Predictor(
+        module.to(runtime.device),
+        Preprocessing.from_json(saved["preprocessing"]),
+        Schema.from_json(config["schema"]),
+        task,
+        runtime.device,
+    )
+
+
+def _training_options(config: Mapping[str, Any]) -> Any:
+    from equipoise.config import FitConfig
+
+    return FitConfig.from_options(config["options"]).training
+
+
+def _pack(value: Any, place: str, tensors: dict[str, Tensor]) -> Any:
+    """Move the tensors of nested plain data into ``tensors`` under their place; return the rest as JSON data."""
+    if isinstance(value, torch.Tensor):
+        tensors[place] = value.detach().cpu().contiguous().clone()
+        return {"tensor": place.removeprefix(_STATE)}
+    if isinstance(value, dict):
+        return {"dict": {key: _pack(item, f"{place}/{key}", tensors) for key, item in value.items()}}
+    if isinstance(value, (list, tuple)):
+        return {"list": [_pack(item, f"{place}/{number}", tensors) for number, item in enumerate(value)]}
+    return {"value": value}
+
+
+def _unpack(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """Undo :func:`_pack`."""
+    ((kind, content),) = value.items()
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "dict":
+        return {key: _unpack(item, tensors) for key, item in content.items()}
+    if kind == "list":
+        return [_unpack(item, tensors) for item in content]
+    return content

@@ -1,0 +1,364 @@
+"""A training run from data to results: ``fit``, ``resume`` and ``load``."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from equipoise._version import __version__
+from equipoise.config import FitConfig
+from equipoise.data.dataset import Dataset
+from equipoise.data.fingerprint import fingerprint
+from equipoise.data.loader import make_part
+from equipoise.data.partition import FitData, partition
+from equipoise.data.preprocessing import Preprocessing
+from equipoise.data.sources import open_dataset
+from equipoise.data.splits import Split, make_splits
+from equipoise.errors import ConfigError, DataError, RunError
+from equipoise.files import make_folder, read_json, read_lines, truncate_lines, write_json
+from equipoise.inference.predictions import Predictions
+from equipoise.inference.predictor import Predictor
+from equipoise.inference.storage import CONFIG, FORMAT, OWN_ENCODER, WEIGHTS, load_predictor, make_model, read_config, save_predictor
+from equipoise.methods.base import Method, make_method
+from equipoise.nn.multimodal import describe_encoders
+from equipoise.tasks import Classification, Task
+from equipoise.training.checkpoint import load_checkpoint, save_checkpoint
+from equipoise.training.context import Context
+from equipoise.training.loop import Loop, Observer
+from equipoise.training.observers import MetricsLog, ProgressBar
+from equipoise.training.runtime import Runtime
+
+SUMMARY, SPLIT, METRICS, CHECKPOINT = "summary.json", "split.json", "metrics.jsonl", "checkpoint.pt"
+
+Source = str | Path | Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        predictor: The trained model with its preprocessing.
+        config: All settings, the schema and the split.
+        summary: What came out: metrics on the test part, selected epochs, cost.
+        folder: Where it is stored, or None.
+    """
+
+    predictor: Predictor
+    config: dict[str, Any]
+    summary: dict[str, Any]
+    folder: Path | None = None
+
+    @property
+    def metrics(self) -> dict[str, dict[str, float | None]]:
+        """Metrics on the test part: ``fused`` and each modality inside the model."""
+        found: dict[str, dict[str, float | None]] = self.summary["test"]
+        return found
+
+    def predict(self, source: Source, **options: Any) -> Predictions:
+        """Predict; see :meth:`~equipoise.inference.predictor.Predictor.predict`."""
+        return self.predictor.predict(source, **options)
+
+    def evaluate(self, source: Source, *, part: str = "auto", **options: Any) -> dict[str, dict[str, float | None]]:
+        """Compute metrics on labelled samples.
+
+        Args:
+            source: The data.
+            part: ``test``, ``validation``, ``train`` (parts of the data of training), ``all``, or ``auto``: the test part if
+                these are the data of training, else all samples.
+            options: As for :meth:`~equipoise.inference.predictor.Predictor.evaluate`.
+        """
+        return self.evaluated(source, part=part, **options)[0]
+
+    def evaluated(self, source: Source, *, part: str = "auto", **options: Any) -> tuple[dict[str, dict[str, float | None]], str]:
+        """Do as :meth:`evaluate`, and say which samples were used."""
+        coalitions = options.pop("coalitions", None)
+        dataset = self.predictor.read(source, labelled=False, **options)
+        dataset, words = self._choose(dataset, part)
+        return self.predictor.evaluate(dataset, coalitions=coalitions), words
+
+    def _choose(self, dataset: Dataset, part: str) -> tuple[Dataset, str]:
+        same = fingerprint(dataset) == self.config["data"]["fingerprint"]
+        if part == "auto":
+            part = "test" if same else "all"
+        if part == "all":
+            return dataset, f"all {len(dataset)} samples"
+        if part not in ("train", "validation", "test"):
+            raise ConfigError(f"part = {part!r} is not valid, expected auto, train, validation, test or all")
+        if not same:
+            raise DataError(f"part = {part!r}: these are not the data that the run was trained on; expected part = 'all'")
+        rows = np.array(self.config["split"][part], dtype=np.int64)
+        return dataset.subset(rows), f"the {part} part, {len(rows)} samples"
+
+
+def fit(
+    data: Source,
+    *,
+    method: str | Mapping[str, Any] = "joint",
+    out: str | Path | None = None,
+    target: Any = None,
+    encoders: Mapping[str, nn.Module] | None = None,
+    progress: bool = True,
+    **options: Any,
+) -> Run:
+    """Train a model and measure it on the test part.
+
+    Args:
+        data: A folder or file, the name of an embedded set, or a mapping of arrays, DataFrames or tensors.
+        method: Name of a method, or a mapping with ``name`` and hyper-parameters.
+        out: Folder for the run; None keeps it in memory.
+        target: Name of the target column, or labels of shape (samples,) for data in memory.
+        encoders: Encoders of your own by modality: modules from (batch, \\*shape) to (batch, width).
+        progress: Whether to show a progress bar.
+        options: Any option of :mod:`equipoise.config`, such as ``epochs=50`` or ``fusion="gated"``.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        DataError: Something is wrong with the data.
+        ConfigError: Something is wrong with an option.
+        RunError: The folder cannot be used.
+
+    Example:
+        >>> run = fit("wisconsin", method="ogm", epochs=2, progress=False)
+        >>> run.metrics["fused"]["accuracy"] > 0.8
+        True
+    """
+    labels = None if isinstance(target, str) else target
+    if isinstance(target, str):
+        options = {**options, "target": target}
+    config = FitConfig.from_options({"method": method, **options})
+    folder = None if out is None else Path(out)
+    if folder is not None:
+        _check_unused(folder)
+    prepared = _prepare(data, config, labels, encoders)
+    if folder is not None and prepared.runtime.is_main:
+        _write_start(make_folder(folder), prepared)
+    return _train(prepared, folder, None, progress)
+
+
+def resume(run: str | Path, data: Source | None = None, *, target: Any = None, encoders: Any = None, progress: bool = True) -> Run:
+    """Go on with an interrupted run; it ends as if it had never stopped.
+
+    Args:
+        run: The run folder.
+        data: The data, where they are not a path or an embedded set that the run remembers.
+        target: Labels for data in memory.
+        encoders: Encoders of your own, as they were given to :func:`fit`.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The finished run; at once, if it was finished already.
+
+    Raises:
+        RunError: The folder is no run or cannot be resumed.
+        DataError: The data are not those that the run was started with.
+    """
+    folder = Path(run)
+    stored = read_config(folder)
+    if (folder / SUMMARY).is_file() and (folder / WEIGHTS).is_file():
+        return load(folder, encoders=encoders)
+    source = data if data is not None else stored["data"]["source"]
+    if source is None:
+        raise RunError(f"{folder}: the run was started with data in memory; pass them again to resume it")
+    prepared = _prepare(source, FitConfig.from_options(stored["options"]), target, encoders)
+    for key, words in (("fingerprint", "data"), ("split_hash", "split")):
+        if prepared.stored["data"][key] != stored["data"][key]:
+            raise DataError(f"{source}: the {words} changed since the run {folder} was started; it cannot be resumed with them")
+    checkpoint = load_checkpoint(folder / CHECKPOINT) if (folder / CHECKPOINT).is_file() else None
+    if prepared.runtime.is_main:
+        done = 0 if checkpoint is None else checkpoint["counters"][0]
+        lines = iter(range(len(read_lines(folder / METRICS)) if (folder / METRICS).is_file() else 0))
+        truncate_lines(folder / METRICS, lambda _: next(lines) < done)
+    prepared.runtime.wait()
+    return _train(replace(prepared, stored=stored), folder, checkpoint, progress)
+
+
+def load(run: str | Path, *, device: str = "auto", encoders: Mapping[str, nn.Module] | None = None) -> Run:
+    """Open a finished run.
+
+    Args:
+        run: The run folder.
+        device: Where to put the model.
+        encoders: Encoders of your own, as they were given to :func:`fit`.
+
+    Raises:
+        RunError: The folder is not a finished run, is damaged, or comes from a newer version.
+    """
+    folder = Path(run)
+    config = read_config(folder)
+    predictor = load_predictor(folder, device, encoders)
+    config = {**config, "split": read_json(folder / SPLIT, "the split of a run")}
+    return Run(predictor, config, read_json(folder / SUMMARY, "the summary of a run"), folder)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """Everything that is checked before the first step of training."""
+
+    stored: dict[str, Any]
+    config: FitConfig
+    method: Method
+    data: FitData
+    test: Dataset
+    split: Split
+    preprocessing: Preprocessing
+    task: Task
+    runtime: Runtime
+    encoders: Mapping[str, nn.Module]
+
+
+def _prepare(data: Source, config: FitConfig, labels: Any, encoders: Mapping[str, nn.Module] | None) -> _Prepared:
+    method = make_method(config.method)
+    fusion = _fusion(method, config)
+    if config.training.threads is not None:
+        torch.set_num_threads(config.training.threads)
+    runtime = Runtime(config.training.device, config.training.precision)
+    dataset = open_dataset(data, config.read, target=labels)
+    split = make_splits(dataset, config.splitting)[config.splitting.fold]
+    fit_data, test = partition(dataset, split)
+    preprocessing = Preprocessing.fit(fit_data.train, config.preprocessing)
+    task = _task(dataset, fit_data.train, config)
+    described = describe_encoders(config.model.encoder, {item.name: item.kind for item in dataset.schema.modalities})
+    for name, module in (encoders or {}).items():
+        described[name] = {"name": OWN_ENCODER, "class": f"{type(module).__module__}.{type(module).__qualname__}"}
+    stored = {
+        "format": FORMAT,
+        "equipoise": __version__,
+        "data": {
+            "source": _remembered(data),
+            "fingerprint": fingerprint(dataset),
+            "split": split.name,
+            "split_hash": split.hash,
+        },
+        "options": {**config.to_options(), "method": {"name": method.name, **method.hyperparameters()}},
+        "schema": dataset.schema.to_json(),
+        "task": task.to_json(),
+        "encoders": described,
+        "fusion": fusion,
+        "shapes": {name: list(shape) for name, shape in preprocessing.shapes.items()},
+    }
+    return _Prepared(stored, config, method, fit_data, test, split, preprocessing, task, runtime, encoders or {})
+
+
+def _remembered(data: Source) -> str | None:
+    from equipoise.data.builtin import BUILTIN
+
+    if isinstance(data, Mapping):
+        return None
+    return str(data) if str(data) in BUILTIN and isinstance(data, str) else str(Path(data).expanduser().resolve())
+
+
+def _fusion(method: Method, config: FitConfig) -> dict[str, Any]:
+    from equipoise.config import component
+
+    stated = None if config.model.fusion is None else component(config.model.fusion, "fusion")
+    needed = method.card.fusion
+    if stated is not None and needed and stated["name"] != needed:
+        raise ConfigError(f"method {method.name} needs fusion {needed!r}, found fusion = {stated['name']!r}; leave it out")
+    return stated or {"name": needed or "concat"}
+
+
+def _task(dataset: Dataset, train: Dataset, config: FitConfig) -> Task:
+    classes = len(dataset.schema.classes)
+    if config.training.class_weights == "none":
+        return Classification(classes)
+    assert train.target is not None
+    return Classification.balanced(classes, torch.from_numpy(train.target))
+
+
+def _check_unused(folder: Path) -> None:
+    if (folder / CONFIG).exists():
+        raise RunError(f"{folder} already holds a run; resume it (equipoise fit --resume {folder}) or choose another folder")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise RunError(f"{folder} is not empty and not a run; choose another folder")
+
+
+def _write_start(folder: Path, prepared: _Prepared) -> None:
+    parts = {part: getattr(prepared.split, part).tolist() for part in ("train", "validation", "test")}
+    write_json(folder / SPLIT, {"name": prepared.split.name, "hash": prepared.split.hash, **parts})
+    write_json(folder / CONFIG, prepared.stored)
+
+
+def _train(prepared: _Prepared, folder: Path | None, checkpoint: dict[str, Any] | None, progress: bool) -> Run:
+    started = time.perf_counter()
+    training, runtime = prepared.config.training, prepared.runtime
+    model = make_model(prepared.stored, prepared.task, prepared.encoders)
+    if training.compile:
+        for encoder in model.encoders.values():
+            encoder.compile()
+    parts = [
+        make_part(part, prepared.preprocessing, runtime.device, training.loader, training.workers)
+        for part in (prepared.data.train, prepared.data.validation)
+    ]
+    ctx = Context(model.to(runtime.device), runtime, training, *parts)
+    observers: list[Observer] = []
+    if folder is not None and runtime.is_main:
+        observers.append(MetricsLog(folder / METRICS))
+    selected: list[dict[str, Any]] = read_lines(folder / METRICS) if checkpoint and folder else []
+    observers.append(_Collector(selected))
+    save = None if folder is None else lambda payload: save_checkpoint(folder / CHECKPOINT, payload)
+    with ProgressBar(training.monitor) as bar:
+        if progress and runtime.is_main:
+            observers.append(bar)
+        module = Loop(ctx, prepared.method, observers, save).fit(checkpoint)
+    predictor = Predictor(module, prepared.preprocessing, prepared.test.schema, prepared.task, runtime.device)
+    seconds = time.perf_counter() - started
+    summary = _summary(prepared, ctx, predictor, selected, seconds)
+    config = {**prepared.stored, "split": {part: getattr(prepared.split, part).tolist() for part in ("train", "validation", "test")}}
+    if folder is not None and runtime.is_main:
+        save_predictor(folder, predictor, prepared.method)
+        write_json(folder / SUMMARY, summary)
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+    runtime.wait()
+    return Run(predictor, config, summary, folder)
+
+
+class _Collector:
+    """Keeps the log lines in memory for the summary."""
+
+    def __init__(self, lines: list[dict[str, Any]]) -> None:
+        self._lines = lines
+
+    def on_phase(self, *_: object) -> None:
+        """Do nothing."""
+
+    def on_epoch(self, line: dict[str, Any]) -> None:
+        """Keep the line."""
+        self._lines.append(line)
+
+
+def _summary(
+    prepared: _Prepared, ctx: Context, predictor: Predictor, lines: list[dict[str, Any]], seconds: float
+) -> dict[str, Any]:
+    phases: dict[str, dict[str, Any]] = {}
+    for line in lines:
+        known = phases.setdefault(line["phase"], {"epochs": 0, "selected_epoch": None})
+        known["epochs"] += 1
+        if line["best"]:
+            known |= {"selected_epoch": line["epoch"], "validation": line["validation"]}
+    return {
+        "method": {"name": prepared.method.name, **prepared.method.hyperparameters()},
+        "data": prepared.stored["data"] | {"name": prepared.test.schema.name},
+        "samples": {"train": len(prepared.data.train), "validation": len(prepared.data.validation), "test": len(prepared.test)},
+        "test": predictor.evaluate(prepared.test),
+        "phases": phases,
+        "inert": ctx.inert,
+        "parameters": sum(item.numel() for item in predictor.module.parameters()),
+        "updates": ctx.updates_done,
+        "seconds": round(seconds, 3),
+        "versions": {"equipoise": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        "hardware": {"device": str(ctx.runtime.device), "processes": ctx.runtime.world, "machine": platform.machine()},
+    }
+
+
+__all__ = ["Run", "fit", "load", "resume"]
