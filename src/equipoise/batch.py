@@ -23,6 +23,7 @@ class Batch:
         index: Number of each sample within its part of the data, of shape (batch,): the key of all per-sample randomness.
         complete: The modalities that every sample of the batch has, so that the usual case needs no look at ``present``.
         total: Samples of the whole batch over all processes (their share of them for a part of a batch).
+        whole: The batch that this one is a part of, where a batch was cut to save memory; means are then over the whole.
     """
 
     inputs: Mapping[str, Tensor]
@@ -31,6 +32,7 @@ class Batch:
     index: Tensor
     complete: frozenset[str]
     total: float
+    whole: Batch | None = None
 
     def __len__(self) -> int:
         return self.index.shape[0]
@@ -78,7 +80,7 @@ class Batch:
             A batch in which an absent modality is treated exactly as one that was never there.
         """
         present = {name: mask & keep[name] if name in keep else mask for name, mask in self.present.items()}
-        return replace(self, present=present, complete=self.complete - set(keep))
+        return replace(self, present=present, complete=self.complete - set(keep), whole=None)
 
 
 class Outputs:

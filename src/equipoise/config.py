@@ -23,7 +23,7 @@ T = TypeVar("T")
 def option(
     default: Any,
     *,
-    help: str,  # noqa: A002 - the word everyone knows from argparse
+    help: str,
     low: float | None = None,
     high: float | None = None,
     above: float | None = None,
@@ -76,6 +76,24 @@ def type_hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 
+def parse_word(word: str) -> Any:
+    """Return what a word of a command line or a configuration file stands for.
+
+    Example:
+        >>> [parse_word(word) for word in ("3", "1e-3", "true", "none", "mlp")]
+        [3, 0.001, True, None, 'mlp']
+    """
+    known = {"true": True, "false": False, "none": None, "null": None}
+    if word.lower() in known:
+        return known[word.lower()]
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            continue
+    return word
+
+
 def _matches(value: Any, annotation: Any) -> bool:
     """Whether ``value`` has the annotated type, an integer being a float too and a boolean being no number."""
     if annotation is Any:
@@ -108,8 +126,8 @@ def _words(annotation: Any) -> str:
 def check_fields(instance: Any, owner: str) -> None:
     """Check every declared option of a dataclass instance against its type and bounds.
 
-    Lists become tuples and whole numbers become floats where the declaration says so, so that equal settings are equal
-    however they were written.
+    Words become numbers, lists become tuples and whole numbers become floats where the declaration says so, so that equal
+    settings are equal however they were written.
 
     Args:
         instance: A dataclass whose fields were made by :func:`option`.
@@ -126,6 +144,8 @@ def check_fields(instance: Any, owner: str) -> None:
         annotation = hints[item.name]
         if isinstance(value, list):
             value = tuple(value)
+        if isinstance(value, str) and not _matches(value, annotation):
+            value = parse_word(value)
         if isinstance(value, int) and not isinstance(value, bool) and _matches(0.5, annotation) and not _matches("", annotation):
             value = float(value)
         object.__setattr__(instance, item.name, value)
@@ -256,7 +276,7 @@ class TrainingOptions:
     seed: int = option(0, low=0, help="seed of initial weights, order of samples and everything random in training")
     loader: str = option("auto", choices=("auto", "memory", "stream"), help="keep prepared data in memory or stream it from disk")
     workers: int = option(2, low=0, help="processes that prepare batches when data are streamed")
-    checkpoint_seconds: float = option(30.0, low=0.0, help="least time between two checkpoints; 0 writes one after every epoch")
+    checkpoint_seconds: float = option(30.0, low=0.0, help="least time between two checkpoints; 0 writes one after every batch")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 from collections.abc import Mapping
@@ -56,6 +57,11 @@ class Run:
     config: dict[str, Any]
     summary: dict[str, Any]
     folder: Path | None = None
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is the one that speaks to people; the others of a distributed run stay silent."""
+        return int(os.environ.get("RANK", "0")) == 0
 
     @property
     def metrics(self) -> dict[str, dict[str, float | None]]:

@@ -56,7 +56,7 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     except ImportError as error:
         raise DataError(f"{path} needs the package pyarrow to be read ({error.name or 'it'} is not installed)") from error
     except Exception as error:  # parsers raise errors of many unrelated classes on damaged files
-        if "Object arrays" in str(error):
+        if "Object arrays" in str(error) or "Python objects" in str(error):
             raise DataError(
                 f"{path} holds pickled Python objects, which could run code; expected {kind} of numbers or text"
             ) from None
@@ -130,7 +130,7 @@ def read_table(path: Path, text: Collection[str] = ()) -> pd.DataFrame:
                 index_col=False,
                 low_memory=False,
                 encoding="utf-8-sig",
-                float_precision="round_trip",
+                **_exact_floats(),
             )
     if table.empty:
         raise DataError(f"{path} has no rows, expected one row per sample")
@@ -170,8 +170,8 @@ def read_archive(path: Path) -> dict[str, NDArray[Any]]:
     Raises:
         DataError: The file cannot be read or an array holds objects.
     """
-    with reading(path, "an npz archive"):
-        archive = np.load(path, allow_pickle=False)
+    with reading(path, "an npz archive"), path.open("rb") as file:
+        archive = np.load(file, allow_pickle=False)
         if isinstance(archive, np.ndarray):
             raise DataError(f"{path} is a single npy array although it is called npz; rename it to {path.stem}.npy")
         arrays: dict[str, NDArray[Any]] = {}
@@ -201,6 +201,14 @@ def read_yaml(path: Path) -> object:
     # the base loader makes text, lists and dicts, and nothing else
     with reading(path, "YAML"):
         return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+
+
+def _exact_floats() -> dict[str, Any]:
+    """Before pandas 3.1 every digit of a number had to be asked for; now it is the default and asking is deprecated."""
+    import pandas as pd
+
+    version = tuple(int(part) for part in pd.__version__.split(".")[:2])
+    return {"float_precision": "round_trip"} if version < (3, 1) else {}
 
 
 def _kind(path: Path) -> str:

@@ -124,7 +124,9 @@ def code_target(
         if parsed.any() and np.isin(np.char.lower(text[known & ~parsed]), list(_NO_LABEL)).all():
             known = parsed
         if not known.any():
-            raise DataError(f"{place} holds no label at all")
+            if labelled:
+                raise DataError(f"{place} holds no label at all")
+            return codes, ()
         if (parsed == known).all():
             unique, first, codes[known] = np.unique(numbers[known], return_index=True, return_inverse=True)
             names = text[known][first]

@@ -197,11 +197,11 @@ class Loader:
             )
         self._batch_size, self._seed, self._rank, self._world = batch_size, seed, rank, world
 
-    def epoch(self, epoch: int, weights: Tensor | None = None, skip: int = 0) -> Iterator[Batch]:
+    def epoch(self, epoch: object, weights: Tensor | None = None, skip: int = 0) -> Iterator[Batch]:
         """Yield the batches of a training epoch.
 
         Args:
-            epoch: Number of the epoch over the whole run; keys the order.
+            epoch: What tells the epoch from others, e.g. its phase and number; keys the order.
             weights: Relative frequency of each sample, of shape (samples,), drawn with replacement; None takes each once.
             skip: Leave out this many first batches (they were done before an interruption).
         """

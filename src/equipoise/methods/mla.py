@@ -70,7 +70,7 @@ class MLA(Method):
     def after_update(self, ctx: Context, update: Update, outputs: Outputs, closure: Closure) -> None:
         ((name, features),) = outputs.features.items()
         # Rows of absent samples are zero and count for nothing.
-        sums = ctx.runtime.sum(torch.cat([features.detach().sum(0), update.batch.present[name].sum()[None].to(features.dtype)]))
+        sums = ctx.runtime.sum(torch.cat([features.detach().float().sum(0), update.batch.present[name].sum()[None].float()]))
         progress = 0.0 if ctx.epochs < 2 else ctx.epoch / (ctx.epochs - 1)
         self.state["projector"] = recursive_projector(
             self.state["projector"], sums[:-1] / sums[-1], self.alpha ** (1 + progress)

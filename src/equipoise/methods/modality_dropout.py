@@ -38,7 +38,7 @@ class ModalityDropout(Method):
         if self.rate == 0:
             return batch
         present = torch.stack([batch.present[name] for name in ctx.modalities], 1)
-        draw = ctx.uniform(batch, present.shape[1], "modality dropout")
+        draw = torch.cat([ctx.uniform(batch, 1, f"modality dropout {name}") for name in ctx.modalities], 1)
         keep = keep_at_least_one(present, draw, self.rate)
         ctx.log("kept", keep.sum() / present.sum(), neutral=1.0)
         return batch.masked({name: keep[:, number] for number, name in enumerate(ctx.modalities)})

@@ -51,13 +51,13 @@ class OGM(Method):
             return
         names = list(outputs.features)
         ratios = discrepancy_ratios(self._scores(ctx, update, outputs))
-        noise = ctx.generator("ogm noise") if self.noise else None
         for name, ratio in zip(names, ratios, strict=True):
             coefficient = ogm_coefficient(ratio, self.alpha)
             ctx.log(f"coefficient.{name}", coefficient, neutral=1.0)
             weights = [item.grad for item in ctx.model.parameters_of(name) if item.grad is not None and item.ndim > 1]
-            spread = [gradient.std() for gradient in weights] if noise else []
+            spread = [gradient.std() for gradient in weights] if self.noise else []
             ctx.optimizer.scale(name, coefficient)
+            noise = ctx.generator(f"ogm noise {name}") if self.noise else None
             for gradient, deviation in zip(weights, spread, strict=False):
                 drawn = torch.randn(gradient.shape, generator=noise, dtype=gradient.dtype).to(gradient.device)
                 gradient.addcmul_(drawn, deviation + 1e-8)
@@ -66,7 +66,7 @@ class OGM(Method):
     def _scores(self, ctx: Context, update: Update, outputs: Outputs) -> list[float]:
         """Return the mean true-class probability of each modality over the samples that have it, over all processes."""
         batch = update.batch
-        score = ctx.task.score(torch.stack(list(outputs.unimodal.values())), batch.labels)
+        score = ctx.task.score(torch.stack(list(outputs.unimodal.values())).float(), batch.labels)
         if len(batch.complete) == len(score):
             scores: list[float] = ctx.runtime.sum(score.sum(1)).div(batch.total).tolist()
             return scores

@@ -221,8 +221,10 @@ def build_model(
         seed: Seed of the initial weights.
 
     Raises:
-        ConfigError: A description or a module does not fit.
+        ConfigError: A description or a module does not fit, or a modality is called ``fused``.
     """
+    if "fused" in shapes:
+        raise ConfigError("a modality cannot be called 'fused', which is the name of what all modalities say together")
     modules: dict[str, nn.Module] = {}
     for name, shape in shapes.items():
         description = encoders[name]

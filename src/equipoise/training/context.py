@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from equipoise.batch import Batch, Outputs
 from equipoise.config import TrainingOptions
@@ -45,7 +46,10 @@ class Context:
         optimizer: Its optimizer.
         epoch: Epoch within the phase, counted from 0.
         epochs: Epochs of the phase.
-        epochs_done: Epochs finished over all phases; keys everything random.
+        stage: Name of the phase, and how many phases of that name were before it. With the epoch or the update it keys
+            everything random, so that what a phase draws does not depend on how long other phases took.
+        update: Optimizer steps finished in the phase.
+        epochs_done: Epochs finished over all phases.
         updates_done: Optimizer steps finished over all phases.
         sampler: How often training samples are drawn.
     """
@@ -66,7 +70,8 @@ class Context:
         self.runtime = runtime
         self.options = options
         self.sampler = Sampler()
-        self.epoch = self.epochs = self.epochs_done = self.updates_done = 0
+        self.stage: tuple[str, int] = ("", 0)
+        self.epoch = self.epochs = self.update = self.epochs_done = self.updates_done = 0
         self._parts = {"train": train, "validation": validation}
         self._log: dict[str, tuple[Tensor | float, int]] = {}
         self._moved: dict[str, Tensor | float] = {}
@@ -101,8 +106,10 @@ class Context:
             predictor: The model; by default the one in training.
         """
         module = self.model if predictor is None else predictor
-        modes = [(item, item.training) for item in self.model.modules()]
-        self.model.eval()
+        modules = [*self.model.modules(), *(module.modules() if isinstance(module, nn.Module) else ())]
+        modes = [(item, item.training) for item in modules]
+        for item in modules:
+            item.training = False
         try:
             with self.runtime.autocast():
                 return Outputs.concatenate(module(batch) for batch in self.batches(name))
@@ -139,11 +146,23 @@ class Context:
             batch: The batch; it holds the targets.
             modality: Count only the samples that have this modality.
         """
+        losses = self.task.losses(logits, batch.labels)
+        weights = self._weights(batch, modality)
+        if weights is None or batch.whole is None:
+            return self.mean(losses, batch, weights)
+        # The mean of a part is later multiplied by its share, so that the parts sum to the mean over the whole batch.
+        every = self._weights(batch.whole, modality)
+        assert every is not None
+        total = self.runtime.sum(every.sum()) * (len(batch) / len(batch.whole))
+        return (losses * weights).sum() * (self.runtime.world / total) if total > 0 else losses.new_zeros(())
+
+    def _weights(self, batch: Batch, modality: str | None) -> Tensor | None:
+        """Return the weight of each sample in the loss of a modality (None: the fused one), or None if all count the same."""
         weights = self.task.weights(batch.labels)
-        if modality is not None and modality not in batch.complete:
-            mask = batch.present[modality].to(logits.dtype)
-            weights = mask if weights is None else weights * mask
-        return self.mean(self.task.losses(logits, batch.labels), batch, weights)
+        if modality is None or modality in batch.complete:
+            return weights
+        mask = batch.present[modality].to(torch.float32)
+        return mask if weights is None else weights * mask
 
     def backward(self, closure: Closure) -> tuple[Outputs, dict[str, Tensor]]:
         """Make forward and backward passes of an update: the sum of its losses, averaged over processes."""
@@ -159,11 +178,11 @@ class Context:
 
     def uniform(self, batch: Batch, columns: int, name: str) -> Tensor:
         """Return random numbers in [0, 1) of shape (batch, columns) that depend on seed, epoch and sample only."""
-        return keyed_uniform(batch.index, columns, self.options.seed, name, self.epochs_done)
+        return keyed_uniform(batch.index, columns, self.options.seed, name, self.stage, self.epoch)
 
     def generator(self, name: str) -> torch.Generator:
         """Return a CPU generator that is the same in all processes and differs from update to update."""
-        return generator(self.options.seed, name, self.updates_done)
+        return generator(self.options.seed, name, self.stage, self.update)
 
     def log(self, name: str, value: Tensor | float, neutral: float | None = None) -> None:
         """Note a coefficient; the epoch's log shows its mean over the epoch.
@@ -223,13 +242,18 @@ class Closure:
 
     def parts(self) -> list[Closure]:
         """Return closures over consecutive parts of the batch, as many as ``accumulate`` says."""
-        batch, count = self.update.batch, min(self._ctx.options.accumulate, len(self.update.batch))
-        if count == 1:
+        # As many parts in every process, however unequal their shares are: each part is one exchange between them.
+        batch = self.update.batch
+        count = min(self._ctx.options.accumulate, int(batch.total / self._ctx.runtime.world + 1e-6))
+        if count <= 1:
             return [self]
         bounds = [len(batch) * number // count for number in range(count + 1)]
         return [
             Closure(
-                self._ctx, self._method, type(self.update)(batch.rows(start, stop), self.update.only), (stop - start) / len(batch)
+                self._ctx,
+                self._method,
+                replace(self.update, batch=replace(batch.rows(start, stop), whole=batch)),
+                (stop - start) / len(batch),
             )
             for start, stop in zip(bounds, bounds[1:], strict=False)
         ]

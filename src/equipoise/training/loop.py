@@ -6,6 +6,7 @@ import math
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -18,7 +19,7 @@ from equipoise.methods.base import Method, Phase
 from equipoise.seeding import derive
 from equipoise.training.checkpoint import random_states, restore_random_states
 from equipoise.training.context import Closure, Context
-from equipoise.training.optimizers import PhaseOptimizer, freeze_others
+from equipoise.training.optimizers import Freezer, PhaseOptimizer
 from equipoise.training.selection import Selection, snapshot, validate
 
 
@@ -54,6 +55,7 @@ class Loop:
         self._batches = 0
         self._saved_at = time.monotonic()
         self._stop = False
+        self._freezer = Freezer(ctx.model)
 
     def fit(self, resume: dict[str, Any] | None = None) -> nn.Module:
         """Train, and return the module that predicts.
@@ -72,17 +74,24 @@ class Loop:
         start_phase, start_epoch = resume["position"][:2] if resume else (0, 0)
         if resume:
             method.load_state_dict(ctx, resume["method"])
-        with self._interruptible():
-            for number, phase in enumerate(method.phases(ctx)):
-                if number < start_phase:
-                    continue
-                self._run_phase(number, phase, start_epoch if number == start_phase else 0, resume if number == start_phase else None)
+        names: Counter[str] = Counter()
+        try:
+            with self._interruptible():
+                for number, phase in enumerate(method.phases(ctx)):
+                    ctx.stage, ctx.update = (phase.name, names[phase.name]), 0
+                    names[phase.name] += 1
+                    if number > start_phase or not resume:
+                        self._run_phase(number, phase, 0, None)
+                    elif number == start_phase:
+                        self._run_phase(number, phase, start_epoch, resume)
+        finally:
+            self._freezer.release()
         return method.predictor(ctx)
 
     def _run_phase(self, number: int, phase: Phase, first: int, resume: dict[str, Any] | None) -> None:
         ctx, method, options = self.ctx, self.method, self.ctx.options
         ctx.phase, ctx.epochs = phase, phase.epochs or options.epochs
-        freeze_others(ctx.model, phase.parameters(ctx.model))
+        self._freezer.train_only(phase.parameters(ctx.model))
         ctx.optimizer = PhaseOptimizer(ctx.model, phase, options, method.card.scales_updates)
         selection = Selection(phase.monitor, options.monitor, options.patience)
         skip = self._restore(resume, selection) if resume else 0
@@ -95,10 +104,10 @@ class Loop:
             if skip == 0:
                 method.on_epoch_start(ctx)
                 self._losses, self._batches = {}, 0
-            freeze_others(ctx.model, phase.parameters(ctx.model))
+            self._freezer.train_only(phase.parameters(ctx.model))
             ctx.optimizer.start_epoch(ctx.epoch, ctx.epochs)
             ctx.model.train()
-            for batch_number, batch in enumerate(loader.epoch(ctx.epochs_done, ctx.sampler.weights, skip), start=skip):
+            for batch_number, batch in enumerate(loader.epoch((*ctx.stage, ctx.epoch), ctx.sampler.weights, skip), start=skip):
                 self._train_batch(batch_number, batch)
                 if batch_number + 1 < loader.count:
                     self._checkpoint((number, ctx.epoch, batch_number + 1), selection)
@@ -121,13 +130,14 @@ class Loop:
             method.modulate_gradients(ctx, update, outputs)
             ctx.optimizer.step()
             method.after_update(ctx, update, outputs, closure)
+            ctx.update += 1
             ctx.updates_done += 1
             self._observe(losses)
         self._batches += 1
 
     def _seed(self, number: int) -> None:
         """Make what dropout draws a function of the place in the run, in every process, so that a restart cannot change it."""
-        seed = derive(self.ctx.options.seed, "batch", self.ctx.epochs_done, number, self.ctx.runtime.rank)
+        seed = derive(self.ctx.options.seed, "batch", self.ctx.stage, self.ctx.epoch, number, self.ctx.runtime.rank)
         torch.default_generator.manual_seed(seed)
         if self.ctx.runtime.device.type == "cuda":
             torch.cuda.manual_seed(seed)
@@ -179,7 +189,7 @@ class Loop:
         ctx = self.ctx
         return {
             "position": list(position),
-            "counters": [ctx.epochs_done, ctx.updates_done, self._batches],
+            "counters": [ctx.epochs_done, ctx.updates_done, ctx.update, self._batches],
             "model": ctx.model.state_dict(),
             "method": self.method.state_dict(),
             "optimizer": ctx.optimizer.state_dict(),
@@ -195,10 +205,10 @@ class Loop:
         ctx = self.ctx
         self.method.load_state_dict(ctx, payload["method"])
         ctx.model.load_state_dict(payload["model"])
-        freeze_others(ctx.model, ctx.phase.parameters(ctx.model))
+        self._freezer.train_only(ctx.phase.parameters(ctx.model))
         ctx.optimizer.load_state_dict(payload["optimizer"])
         selection.load_state_dict(payload["selection"])
-        ctx.epochs_done, ctx.updates_done, self._batches = payload["counters"]
+        ctx.epochs_done, ctx.updates_done, ctx.update, self._batches = payload["counters"]
         self._losses = {name: value.to(ctx.runtime.device) for name, value in payload["losses"].items()}
         ctx.load_log_state(payload["log"])
         ctx.sampler.weights = payload["sampler"]

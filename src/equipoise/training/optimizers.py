@@ -55,7 +55,6 @@ class PhaseOptimizer:
         self._options = options
         self._by_modality = by_modality
         self._factors: dict[str, float] = {}
-        self._groups: dict[str | None, dict[str, Any]] = {}
         self._known: set[int] = set()
         self._rate = options.learning_rate * phase.learning_rate
         groups = self._new_groups()
@@ -85,7 +84,7 @@ class PhaseOptimizer:
     def _new_groups(self) -> list[dict[str, Any]]:
         """Return groups of the phase's parameters that no group has yet."""
         chosen = self._phase.parameters(self._model)
-        new = [item for item in chosen if id(item) not in self._known]
+        new = [item for item in chosen if item.requires_grad and id(item) not in self._known]
         self._known |= {id(item) for item in new}
         if not self._by_modality:
             return [{"params": new, "owner": None}] if new else []
@@ -124,12 +123,17 @@ class PhaseOptimizer:
 
         Args:
             modality: Whose encoder.
-            factor: The factor.
+            factor: The factor; a second one multiplies the first.
+
+        Raises:
+            RuntimeError: The method did not declare that it scales updates.
         """
+        if not self._by_modality:
+            raise RuntimeError("a method that scales updates must say so in its card: scales_updates=True")
         if factor == 1.0:
             return
         if self.adaptive:
-            self._factors[modality] = factor
+            self._factors[modality] = self._factors.get(modality, 1.0) * factor
         else:
             gradients = [item.grad for item in self._model.parameters_of(modality) if item.grad is not None]
             torch._foreach_mul_(gradients, factor)
@@ -167,8 +171,27 @@ class PhaseOptimizer:
         self._adopt_groups()
 
 
-def freeze_others(model: nn.Module, training: Sequence[nn.Parameter]) -> None:
-    """Let exactly the parameters in ``training`` need gradients."""
-    chosen = {id(item) for item in training}
-    for item in model.parameters():
-        item.requires_grad_(id(item) in chosen)
+class Freezer:
+    """Decides which parameters of a model need gradients.
+
+    A parameter that needed none when the run first saw it (of a pretrained encoder, of a teacher) never does.
+
+    Args:
+        model: The model.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._known: dict[int, tuple[nn.Parameter, bool]] = {}
+
+    def train_only(self, chosen: Sequence[nn.Parameter]) -> None:
+        """Let the parameters in ``chosen`` need gradients and all others none."""
+        training = {id(item) for item in chosen}
+        for item in self._model.parameters():
+            _, may_train = self._known.setdefault(id(item), (item, item.requires_grad))
+            item.requires_grad_(may_train and id(item) in training)
+
+    def release(self) -> None:
+        """Leave all parameters as they were found."""
+        for item, may_train in self._known.values():
+            item.requires_grad_(may_train)

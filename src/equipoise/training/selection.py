@@ -79,13 +79,16 @@ class Selection:
         if self._target is None or self._target not in metrics:
             return False
         values = metrics[self._target]
-        loss = values["loss"] if math.isfinite(values["loss"]) else math.inf
-        rank = [-loss if self._metric == "loss" else values[self._metric], -loss]
+        # What is not a number must neither be kept as the best nor bar all that come later.
+        rank = [value if math.isfinite(value) else -math.inf for value in (self._goodness(values), -values["loss"])]
         if not self.best or rank > self.best:
             self.best, self.best_epoch, self._waited = rank, epoch, 0
             return True
         self._waited += 1
         return False
+
+    def _goodness(self, values: dict[str, float]) -> float:
+        return -values["loss"] if self._metric == "loss" else values[self._metric]
 
     @property
     def exhausted(self) -> bool:

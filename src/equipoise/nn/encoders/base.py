@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from equipoise.config import parse_word
 from equipoise.errors import ConfigError, suggest
 from equipoise.registry import Registry
 
@@ -33,14 +34,18 @@ def call_with_options(cls: type[Any], arguments: tuple[Any, ...], options: Mappi
     """
     parameters = inspect.signature(cls).parameters
     names = [name for name, item in parameters.items() if item.kind is inspect.Parameter.KEYWORD_ONLY]
+    checked = {}
     for name, value in options.items():
         if name not in names:
             raise ConfigError(f"{owner}: unknown option {name!r}, {suggest(name, names)}")
         default = parameters[name].default
+        if isinstance(value, str) and not isinstance(default, str):
+            value = parse_word(value)
         wanted = (int, float) if isinstance(default, float) else type(default)
         if not isinstance(value, wanted) or (isinstance(value, bool) and not isinstance(default, bool)):
             raise ConfigError(f"{owner}: {name} = {value!r} is not valid, expected a value like {default!r}")
-    return cls(*arguments, **options)
+        checked[name] = value
+    return cls(*arguments, **checked)
 
 
 def build_encoder(description: Mapping[str, Any], shape: tuple[int, ...], feature_size: int, owner: str) -> nn.Module:

@@ -42,7 +42,8 @@ class GatedFusion(Fusion):
         some = next(iter(used.values()))
         every = [used[name] if name in used else some.new_zeros(some.shape[0], self.sizes[name]) for name in self.names]
         available = self.available(features, present)
-        scores = self.gate(torch.cat(every, 1)).masked_fill(available == 0, torch.finfo(some.dtype).min)
+        scores = self.gate(torch.cat(every, 1))
+        scores = scores.masked_fill(available == 0, torch.finfo(scores.dtype).min)
         gates = scores.softmax(1) * available
         vectors = torch.stack([torch.tanh(self.values[name](value)) for name, value in zip(self.names, every, strict=True)], 1)
         logits: Tensor = self.head((gates[:, :, None] * vectors).sum(1))

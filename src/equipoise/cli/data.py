@@ -1,0 +1,71 @@
+"""``equipoise data``: describe, list, export."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from equipoise.cli.options import gather
+from equipoise.config import ReadOptions
+from equipoise.data.builtin import BUILTIN
+from equipoise.data.dataset import Dataset
+from equipoise.data.describe import describe_yaml, facts
+from equipoise.data.export import export
+from equipoise.data.sources import open_dataset
+
+
+def run(arguments: argparse.Namespace, unknown: Sequence[str]) -> int:
+    """Run one of the actions."""
+    options = gather(arguments, unknown)
+    console = Console()
+    if arguments.action == "list":
+        _list(console)
+        return 0
+    dataset = open_dataset(arguments.data, ReadOptions(**options), labelled=False)
+    if arguments.action == "export":
+        console.print(f"written to {export(dataset, arguments.folder)}", highlight=False, markup=False)
+    else:
+        _describe(dataset, console)
+    return 0
+
+
+def _list(console: Console) -> None:
+    table = Table(title="embedded sets", title_justify="left")
+    for name in ("name", "samples", "classes", "modalities"):
+        table.add_column(name)
+    for name in sorted(BUILTIN):
+        schema = open_dataset(name).schema
+        table.add_row(name, str(schema.samples), str(len(schema.classes)), ", ".join(schema.names))
+    console.print(table)
+
+
+def _describe(dataset: Dataset, console: Console) -> None:
+    found = facts(dataset)
+    table = Table(title=escape(f"{found['name']}: {found['samples']} samples"), title_justify="left")
+    for name in ("modality", "kind", "shape", "present", "missing values", "constant columns", "categorical columns"):
+        table.add_column(name)
+    for name, modality in found["modalities"].items():
+        table.add_row(
+            escape(name),
+            modality["kind"],
+            " x ".join(map(str, modality["shape"])),
+            str(modality["present"]),
+            str(modality["missing_values"]),
+            str(len(modality["constant_columns"])),
+            escape(", ".join(modality["categorical"])),
+        )
+    console.print(table)
+    for key in ("classes", "split"):
+        if found[key]:
+            words = ", ".join(f"{name} {count}" for name, count in found[key].items())
+            console.print(f"{key}: {words}", highlight=False, markup=False)
+    if found["groups"]:
+        console.print(f"groups: {found['groups']}", highlight=False)
+    if found["unlabelled"]:
+        console.print(f"without a label: {found['unlabelled']}", highlight=False)
+    console.print("\n[dim]# the same as dataset.yaml; put it beside the data to correct it[/dim]")
+    print(describe_yaml(dataset))

@@ -1,0 +1,139 @@
+"""The entry point: parses the command line, runs a command, and turns errors into one sentence."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from equipoise._version import __version__
+from equipoise.cli.options import add_options, hyphenate
+from equipoise.errors import ConfigError, EquipoiseError, suggest
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports mistakes as our own errors, with the nearest name."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; see: {self.prog} --help")
+
+
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    parser = _Parser(
+        prog="equipoise",
+        description="Balanced multimodal learning: train models in which no modality starves another.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"equipoise {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+
+    def command(name: str, help: str, description: str = "") -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name,
+            help=help,
+            description=description or help[0].upper() + help[1:] + ".",
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    fit = command("fit", "train a model and measure it on the test part", _FIT)
+    fit.add_argument("data", nargs="?", metavar="DATA", help="folder, file, or the name of an embedded set")
+    fit.add_argument("--out", metavar="RUN", help="folder for the run")
+    fit.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
+    fit.add_argument("--config", metavar="FILE", help="YAML file of options; those of the command line win")
+    fit.add_argument("--method", metavar="NAME", help="method, see: equipoise methods [joint]")
+    add_options(fit, ("read", "splitting", "preprocessing", "model", "training"))
+
+    evaluate = command("evaluate", "compute the metrics of a run on labelled data")
+    evaluate.add_argument("run", metavar="RUN", help="run folder")
+    evaluate.add_argument("data", metavar="DATA", help="folder, file, or the name of an embedded set")
+    evaluate.add_argument(
+        "--part", default="auto", metavar="PART", help="test, validation, train, all [test of the data of training, all of others]"
+    )
+    evaluate.add_argument("--coalitions", metavar="LIST", help="also evaluate coalitions of modalities: all, or a+b,c")
+    evaluate.add_argument("--out", metavar="FILE", help="write the metrics as JSON")
+    add_options(evaluate, ("read",))
+
+    predict = command("predict", "predict with a run")
+    predict.add_argument("run", metavar="RUN", help="run folder")
+    predict.add_argument("data", metavar="DATA", help="folder, file, or the name of an embedded set; labels are not needed")
+    predict.add_argument("--out", required=True, metavar="FILE", help="csv or parquet file for the predictions")
+    add_options(predict, ("read",))
+
+    methods = command("methods", "list the methods, or show the card of one")
+    methods.add_argument("name", nargs="?", metavar="NAME", help="method")
+
+    data = command("data", "describe, list and export data")
+    actions = data.add_subparsers(dest="action", metavar="ACTION", parser_class=_Parser)
+    describe = actions.add_parser("describe", help="show how data are understood, as a dataset.yaml to correct", allow_abbrev=False)
+    describe.add_argument("data", metavar="DATA")
+    add_options(describe, ("read",))
+    actions.add_parser("list", help="list the embedded sets", allow_abbrev=False)
+    export = actions.add_parser("export", help="write data as a folder of tables and arrays", allow_abbrev=False)
+    export.add_argument("data", metavar="DATA")
+    export.add_argument("folder", metavar="FOLDER")
+    add_options(export, ("read",))
+
+    demo = command("demo", "train on an embedded real data set and show what happens to each modality")
+    demo.add_argument("--out", default="runs/demo", metavar="FOLDER", help="folder for the runs [runs/demo]")
+    return parser, {"data": data}
+
+
+_FIT = """Train a model and measure it on the test part.
+
+  equipoise fit DATA --target label --method ogm --out RUN
+  equipoise fit DATA --method ogm --method.alpha 0.5 --encoder.image cnn --epochs 50 --out RUN
+  equipoise fit --resume RUN
+"""
+
+# Where each command lives; its module, and torch with it, is imported only when it runs.
+_COMMANDS = {
+    "fit": "equipoise.cli.fit",
+    "evaluate": "equipoise.cli.evaluate",
+    "predict": "equipoise.cli.predict",
+    "methods": "equipoise.cli.methods",
+    "data": "equipoise.cli.data",
+    "demo": "equipoise.cli.demo",
+}
+
+
+def _dispatch(argv: Sequence[str]) -> int:
+    parser, groups = _parser()
+    if argv and not argv[0].startswith("-") and argv[0] not in _COMMANDS:
+        raise ConfigError(f"unknown command {argv[0]!r}, {suggest(argv[0], _COMMANDS)}")
+    arguments, unknown = parser.parse_known_args(hyphenate(argv))
+    if arguments.command is None or (arguments.command in groups and arguments.action is None):
+        groups.get(arguments.command, parser).print_help()
+        return 0
+    run: Callable[[argparse.Namespace, Sequence[str]], int] = import_module(_COMMANDS[arguments.command]).run
+    return run(arguments, unknown)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: The words after the program's name; None takes those of the process.
+
+    Returns:
+        0 on success, 2 for a mistake in the input, 130 when interrupted.
+    """
+    try:
+        return _dispatch(sys.argv[1:] if argv is None else argv)
+    except EquipoiseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 130 if type(error).__name__ == "Interrupted" else 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone; there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

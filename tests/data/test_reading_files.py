@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from equipoise.data.files import read_archive, read_array, read_table, read_yaml, table_columns
+from equipoise.errors import DataError
+
+
+class Trap:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (Path.touch, (self.path,))  # type: ignore[return-value]
+
+
+def test_text_columns_stay_as_written(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("id,label,x\n007,NA,NA\n008,None,1.5\n")
+    table = read_table(path, text=("id", "label"))
+    assert table["id"].tolist() == ["007", "008"]
+    assert table["label"].tolist() == ["NA", "None"]
+    assert np.isnan(table["x"][0])
+    assert table["x"][1] == 1.5
+
+
+def test_floats_are_read_to_the_last_bit(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=1000) * 10.0 ** np.random.default_rng(1).integers(-200, 30, 1000)
+    pd.DataFrame({"x": values}).to_csv(tmp_path / "t.csv", index=False)
+    np.testing.assert_array_equal(read_table(tmp_path / "t.csv")["x"].to_numpy(), values)
+
+
+@pytest.mark.parametrize("mark", ["﻿", ""])
+def test_byte_order_mark_is_no_part_of_a_name(tmp_path: Path, mark: str) -> None:
+    (tmp_path / "t.tsv").write_text(f"{mark}id\tx\n1\t2\n", encoding="utf-8")
+    assert table_columns(tmp_path / "t.tsv") == ["id", "x"]
+
+
+def test_parquet_index_becomes_a_column(tmp_path: Path) -> None:
+    pd.DataFrame({"x": [1, 2]}, index=pd.Index(["a", "b"], name="id")).to_parquet(tmp_path / "t.parquet")
+    assert read_table(tmp_path / "t.parquet")["id"].tolist() == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("t.csv", b"", "is empty, expected a csv table"),
+        ("t.csv", b"a,b\n", "has no rows"),
+        ("t.csv", b"a,b\n1,2\n1,2,3\n", "cannot be read as a csv table"),
+        ("t.csv", b"a,b\n1,2,3\n1,2,3\n", "cannot be read as a csv table"),
+        ("t.csv", b"a,a\n1,2\n", "column 'a' occurs twice"),
+        ("t.csv", b"a;b\n1;2\n", "is not separated by ','"),
+        ("t.csv", b"a,b\n\xff\xfe,2\n", "cannot be read as a csv table"),
+        ("t.parquet", b"", "is empty"),
+        ("t.parquet", b"PAR1 nothing of the kind", "cannot be read as a parquet table"),
+        ("t.npy", b"", "is empty"),
+        ("t.npy", b"\x93NUMPY\x01\x00", "cannot be read as an npy array"),
+        ("t.npy", b"garbage", "is not an npy array"),
+        ("t.npz", b"", "is empty"),
+        ("t.npz", b"PK\x03\x04 garbage", "cannot be read as an npz archive"),
+        ("t.yaml", b"a: [1", "cannot be read as YAML"),
+    ],
+)
+def test_damaged_files(tmp_path: Path, name: str, content: bytes, sentence: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    read = {".npy": read_array, ".npz": read_archive, ".yaml": read_yaml}.get(path.suffix, read_table)
+    with pytest.raises(DataError, match=sentence) as error:
+        read(path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"t\.csv does not exist"):
+        read_table(tmp_path / "t.csv")
+    (tmp_path / "f.csv").mkdir()
+    with pytest.raises(DataError, match="is a folder"):
+        read_table(tmp_path / "f.csv")
+
+
+def test_truncated_files(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.arange(1000.0))
+    (tmp_path / "a.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:500])
+    with pytest.raises(DataError, match=r"a\.npy cannot be read"):
+        read_array(tmp_path / "a.npy")
+    np.savez(tmp_path / "a.npz", x=np.arange(1000.0))
+    (tmp_path / "a.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:500])
+    with pytest.raises(DataError, match=r"a\.npz cannot be read"):
+        read_archive(tmp_path / "a.npz")
+    pd.DataFrame({"x": np.arange(1000.0)}).to_parquet(tmp_path / "a.parquet")
+    (tmp_path / "a.parquet").write_bytes((tmp_path / "a.parquet").read_bytes()[:500])
+    with pytest.raises(DataError, match=r"a\.parquet cannot be read"):
+        read_table(tmp_path / "a.parquet")
+
+
+def test_nothing_is_unpickled(tmp_path: Path) -> None:
+    fired = tmp_path / "fired"
+    trap = np.array([Trap(fired)], dtype=object)
+    np.save(tmp_path / "a.npy", trap, allow_pickle=True)
+    np.savez(tmp_path / "a.npz", x=trap)
+    (tmp_path / "b.npy").write_bytes(pickle.dumps(Trap(fired)))
+    (tmp_path / "b.npz").write_bytes(pickle.dumps(Trap(fired)))
+    (tmp_path / "a.yaml").write_text(f"a: !!python/object/apply:pathlib.Path.touch [{fired}]\n")
+    with pytest.raises(DataError, match="holds pickled Python objects"):
+        read_array(tmp_path / "a.npy")
+    with pytest.raises(DataError, match=r"a\.npz/x holds pickled Python objects"):
+        read_archive(tmp_path / "a.npz")
+    with pytest.raises(DataError, match="pickle"):
+        read_array(tmp_path / "b.npy")
+    with pytest.raises(DataError, match="pickle"):
+        read_archive(tmp_path / "b.npz")
+    assert read_yaml(tmp_path / "a.yaml") == {"a": [str(fired)]}
+    assert not fired.exists()
+
+
+def test_yaml_scalars_stay_text(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("classes: [no, yes, 01, 1.0, null]\n")
+    assert read_yaml(tmp_path / "a.yaml") == {"classes": ["no", "yes", "01", "1.0", "null"]}
+
+
+def test_mislabelled_arrays(tmp_path: Path) -> None:
+    with (tmp_path / "a.npy").open("wb") as file:
+        np.savez(file, x=np.ones(2))
+    with pytest.raises(DataError, match=r"rename it to a\.npz"):
+        read_array(tmp_path / "a.npy")
+    with (tmp_path / "b.npz").open("wb") as file:
+        np.save(file, np.ones(2))
+    with pytest.raises(DataError, match=r"rename it to b\.npy"):
+        read_archive(tmp_path / "b.npz")
