@@ -29,7 +29,7 @@ from equipoise.inference.predictions import Predictions
 from equipoise.inference.predictor import Predictor
 from equipoise.inference.storage import CONFIG, FORMAT, OWN_ENCODER, WEIGHTS, load_predictor, make_model, read_config, save_predictor
 from equipoise.methods.base import Method, make_method
-from equipoise.nn.multimodal import describe_encoders
+from equipoise.nn.multimodal import MultimodalModel, describe_encoders
 from equipoise.tasks import Classification, Task
 from equipoise.training.checkpoint import load_checkpoint, save_checkpoint
 from equipoise.training.context import Context
@@ -220,7 +220,7 @@ class _Prepared:
     preprocessing: Preprocessing
     task: Task
     runtime: Runtime
-    encoders: Mapping[str, nn.Module]
+    model: MultimodalModel
 
 
 def _prepare(data: Source, config: FitConfig, labels: Any, encoders: Mapping[str, nn.Module] | None) -> _Prepared:
@@ -253,7 +253,8 @@ def _prepare(data: Source, config: FitConfig, labels: Any, encoders: Mapping[str
         "fusion": fusion,
         "shapes": {name: list(shape) for name, shape in preprocessing.shapes.items()},
     }
-    return _Prepared(stored, config, method, fit_data, test, split, preprocessing, task, runtime, encoders or {})
+    model = make_model(stored, task, encoders)
+    return _Prepared(stored, config, method, fit_data, test, split, preprocessing, task, runtime, model)
 
 
 def _remembered(data: Source) -> str | None:
@@ -298,7 +299,7 @@ def _write_start(folder: Path, prepared: _Prepared) -> None:
 def _train(prepared: _Prepared, folder: Path | None, checkpoint: dict[str, Any] | None, progress: bool) -> Run:
     started = time.perf_counter()
     training, runtime = prepared.config.training, prepared.runtime
-    model = make_model(prepared.stored, prepared.task, prepared.encoders)
+    model = prepared.model
     if training.compile:
         for encoder in model.encoders.values():
             encoder.compile()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -17,7 +18,7 @@ Metrics = Mapping[str, Mapping[str, float | None]]
 
 _COLUMNS = {
     "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
+    "balanced_accuracy": "balanced",
     "macro_f1": "macro-F1",
     "auroc": "AUROC",
     "nll": "NLL",
@@ -39,12 +40,12 @@ def metrics_table(title: str, metrics: Metrics, alone: Metrics | None = None) ->
         metrics: Metrics by output.
         alone: Metrics of modalities trained alone on the same split.
     """
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("output")
     for words in _COLUMNS.values():
         table.add_column(words, justify="right")
     if alone:
-        table.add_column("macro-F1 alone", justify="right")
+        table.add_column("macro-F1\nalone", justify="right")
     for name, values in metrics.items():
         row = [escape(name), *(number(values[key]) for key in _COLUMNS)]
         if alone:
@@ -85,9 +86,10 @@ def print_run(summary: Mapping[str, Any], folder: Path | None, console: Console)
     selected = ", ".join(
         f"{escape(name)} {phase['selected_epoch'] or phase['epochs']} of {phase['epochs']}" for name, phase in summary["phases"].items()
     )
+    console.print(f"selected epoch: {selected}", highlight=False)
     console.print(
-        f"selected epoch: {selected}   split {data['split']} {data['split_hash']}: {samples['train']} train, "
-        f"{samples['validation']} validation   {summary['seconds']:.1f} s",
+        f"split {data['split']} {data['split_hash']}: {samples['train']} train, {samples['validation']} validation, "
+        f"{samples['test']} test   {summary['seconds']:.1f} s",
         highlight=False,
     )
     if summary["inert"]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ from equipoise.nn.fusion import Features, Fusion, Present, build_fusion
 from equipoise.nn.per_modality import PerModality
 from equipoise.seeding import forked
 from equipoise.tasks import Task
+
+T = TypeVar("T")
 
 
 class MultimodalModel(nn.Module):
@@ -142,7 +144,26 @@ class MultimodalModel(nn.Module):
         names = self.modalities if only is None else tuple(only)
         present = {name: batch.present[name] for name in names if name not in batch.complete}
         features = self.encode(batch.inputs, present, names)
-        return Outputs(features, batch.present, lambda: self.fuse(features, present), lambda: self.unimodal(features, present))
+        return Outputs(
+            features,
+            batch.present,
+            _in_same_format(lambda: self.fuse(features, present), batch),
+            _in_same_format(lambda: self.unimodal(features, present), batch),
+        )
+
+
+def _in_same_format(compute: Callable[[], T], batch: Batch) -> Callable[[], T]:
+    """Return a function that computes, whenever it is called, in the number format in force now."""
+    kind = batch.index.device.type
+    if not torch.is_autocast_enabled(kind):
+        return compute
+    dtype = torch.get_autocast_dtype(kind)
+
+    def inside() -> T:
+        with torch.autocast(kind, dtype):
+            return compute()
+
+    return inside
 
 
 def describe_encoders(description: object, kinds: Mapping[str, str]) -> dict[str, dict[str, Any]]:

@@ -58,12 +58,13 @@ class PhaseOptimizer:
         self._known: set[int] = set()
         self._rate = options.learning_rate * phase.learning_rate
         groups = self._new_groups()
-        # The fused kernels are the same arithmetic in one call; they need parameters of one device.
-        common: dict[str, Any] = {"lr": self._rate, "weight_decay": options.weight_decay, "fused": True}
+        common: dict[str, Any] = {"lr": self._rate, "weight_decay": options.weight_decay}
+        # The fused kernels are the same arithmetic in one call. That of SGD fails where some parameters get their first
+        # gradient later than others, as they do when modalities take turns or are missing.
         self.torch: torch.optim.Optimizer = (
-            torch.optim.AdamW(groups, **common)
+            torch.optim.AdamW(groups, fused=True, **common)
             if options.optimizer == "adamw"
-            else torch.optim.SGD(groups, momentum=options.momentum, **common)
+            else torch.optim.SGD(groups, momentum=options.momentum, foreach=True, **common)
         )
         self._adopt_groups()
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from equipoise.config import ReadOptions
 from equipoise.data.assemble import Raw, assemble
-from equipoise.data.columns import as_text, few
+from equipoise.data.columns import as_text, few, parse_numbers
 from equipoise.data.dataset import Dataset
 from equipoise.data.description import Description, Stated, describe_source
 from equipoise.data.files import ARRAYS, TABLES, read_archive, read_table, reading, table_columns
@@ -175,7 +175,7 @@ def _id_name(
         if tables and (unique or shared):
             return (named or unique or shared)[0]
         if not tables:
-            text = [name for name in unique if not labels[name].str.fullmatch(r"-?[\d.]+(e-?\d+)?").all()] if unique else []
+            text = [name for name in unique if np.isnan(parse_numbers(as_text(labels[name]))).any()]
             return (named or text or [""])[0]
     files = ", ".join(path.name for path in columns)
     raise DataError(f"{place}: no column is shared by {files}; expected a column of sample ids in each, state its name by id")

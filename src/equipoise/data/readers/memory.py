@@ -140,7 +140,10 @@ def _modality_keys(
                 raise DataError(f"{place}: array {key!r} cannot be both the modality {name!r} and a label, split, group or id")
         return keys
     if schema is not None:
-        return {name: name for name in schema.names if name in values}
+        found = {name: name for name in schema.names if name in values}
+        if not found:
+            raise DataError(f"{place}: none of the modalities {few(schema.names)} is in the data, found {few(values)}")
+        return found
     return {key: key for key, value in values.items() if value.ndim > 1 and key not in taken}
 
 
