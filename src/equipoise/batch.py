@@ -17,7 +17,7 @@ class Batch:
     """Some samples of one part of the data.
 
     Attributes:
-        inputs: Per modality a tensor of shape (batch, \\*sample shape). Rows of absent samples hold zeros that no encoder sees.
+        inputs: Per modality a tensor of shape (batch, ...). Rows of absent samples hold zeros that no encoder sees.
         present: Per modality which samples have it, booleans of shape (batch,).
         target: Targets of shape (batch,), or None when unknown.
         index: Number of each sample within its part of the data, of shape (batch,): the key of all per-sample randomness.

@@ -119,7 +119,14 @@ def _words(annotation: Any) -> str:
         return " or ".join(_words(part) for part in get_args(annotation))
     if origin is tuple:
         return f"a list of {_words(get_args(annotation)[0])}"
-    names = {float: "a number", int: "a whole number", bool: "true or false", str: "a word", type(None): "nothing", dict: "a mapping"}
+    names = {
+        float: "a number",
+        int: "a whole number",
+        bool: "true or false",
+        str: "a word",
+        type(None): "none",
+        dict: "a mapping",
+    }
     return names.get(origin or annotation, str(annotation))
 
 
@@ -136,7 +143,8 @@ def check_fields(instance: Any, owner: str) -> None:
     Raises:
         ConfigError: A value has the wrong type or is out of bounds; the message names the option, the value and the bound.
     """
-    hints = type_hints(type(instance))
+    cls: type = type(instance)
+    hints = type_hints(cls)
     for item in dataclasses.fields(instance):
         if "help" not in item.metadata:
             continue
@@ -239,12 +247,16 @@ class PreprocessingOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
-    """Encoders, one per modality, and the fusion. A component is a name with options of its own:
-    ``--encoder mlp --encoder.hidden 128``, ``--encoder.image cnn --encoder.image.width 32``, ``--fusion gated``."""
+    """Encoders, one per modality, and the fusion.
+
+    A component is a name with options of its own: ``--encoder mlp --encoder.hidden 128``,
+    ``--encoder.image cnn --encoder.image.width 32``, ``--fusion gated``.
+    """
 
     encoder: str | dict[str, Any] | None = option(None, help="encoder of all modalities, or of each: mlp, cnn (default: by kind)")
     fusion: str | dict[str, Any] | None = option(
-        None, help="how features become one prediction: concat, sum, logit, gated, film, attention (default: the method's, else concat)"
+        None,
+        help="how features become one prediction: concat, sum, logit, gated, film, attention [the method's or concat]",
     )
     feature_size: int = option(64, low=1, help="width of the features that each encoder gives")
 

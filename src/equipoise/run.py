@@ -27,7 +27,16 @@ from equipoise.errors import ConfigError, DataError, RunError
 from equipoise.files import make_folder, read_json, read_lines, truncate_lines, write_json
 from equipoise.inference.predictions import Predictions
 from equipoise.inference.predictor import Predictor
-from equipoise.inference.storage import CONFIG, FORMAT, OWN_ENCODER, WEIGHTS, load_predictor, make_model, read_config, save_predictor
+from equipoise.inference.storage import (
+    CONFIG,
+    FORMAT,
+    OWN_ENCODER,
+    WEIGHTS,
+    load_predictor,
+    make_model,
+    read_config,
+    save_predictor,
+)
 from equipoise.methods.base import Method, make_method
 from equipoise.nn.multimodal import MultimodalModel, describe_encoders
 from equipoise.tasks import Classification, Task
@@ -122,7 +131,7 @@ def fit(
         method: Name of a method, or a mapping with ``name`` and hyper-parameters.
         out: Folder for the run; None keeps it in memory.
         target: Name of the target column, or labels of shape (samples,) for data in memory.
-        encoders: Encoders of your own by modality: modules from (batch, \\*shape) to (batch, width).
+        encoders: Encoders of your own by modality: modules from (batch, ...) to (batch, width).
         progress: Whether to show a progress bar.
         options: Any option of :mod:`equipoise.config`, such as ``epochs=50`` or ``fusion="gated"``.
 
@@ -152,7 +161,14 @@ def fit(
     return _train(prepared, folder, None, progress)
 
 
-def resume(run: str | Path, data: Source | None = None, *, target: Any = None, encoders: Any = None, progress: bool = True) -> Run:
+def resume(
+    run: str | Path,
+    data: Source | None = None,
+    *,
+    target: Any = None,
+    encoders: Mapping[str, nn.Module] | None = None,
+    progress: bool = True,
+) -> Run:
     """Go on with an interrupted run; it ends as if it had never stopped.
 
     Args:
@@ -291,9 +307,12 @@ def _check_unused(folder: Path) -> None:
 
 
 def _write_start(folder: Path, prepared: _Prepared) -> None:
-    parts = {part: getattr(prepared.split, part).tolist() for part in ("train", "validation", "test")}
-    write_json(folder / SPLIT, {"name": prepared.split.name, "hash": prepared.split.hash, **parts})
+    write_json(folder / SPLIT, {"name": prepared.split.name, "hash": prepared.split.hash, **_parts(prepared.split)})
     write_json(folder / CONFIG, prepared.stored)
+
+
+def _parts(split: Split) -> dict[str, list[int]]:
+    return {part: getattr(split, part).tolist() for part in ("train", "validation", "test")}
 
 
 def _train(prepared: _Prepared, folder: Path | None, checkpoint: dict[str, Any] | None, progress: bool) -> Run:
@@ -321,7 +340,7 @@ def _train(prepared: _Prepared, folder: Path | None, checkpoint: dict[str, Any] 
     predictor = Predictor(module, prepared.preprocessing, prepared.test.schema, prepared.task, runtime.device)
     seconds = time.perf_counter() - started
     summary = _summary(prepared, ctx, predictor, selected, seconds)
-    config = {**prepared.stored, "split": {part: getattr(prepared.split, part).tolist() for part in ("train", "validation", "test")}}
+    config = {**prepared.stored, "split": _parts(prepared.split)}
     if folder is not None and runtime.is_main:
         save_predictor(folder, predictor, prepared.method)
         write_json(folder / SUMMARY, summary)
@@ -368,4 +387,4 @@ def _summary(
     }
 
 
-__all__ = ["Run", "fit", "load", "resume"]
+__all__ = ["CONFIG", "SUMMARY", "Run", "fit", "load", "resume"]

@@ -12,7 +12,6 @@ from rich.table import Table
 from equipoise.cli.options import gather
 from equipoise.cli.tables import number
 from equipoise.errors import RunError
-from equipoise.files import read_json
 from equipoise.run import CONFIG, SUMMARY, Run, fit, load, resume
 
 _DATA = "digits"
@@ -27,7 +26,9 @@ def run(arguments: argparse.Namespace, unknown: Sequence[str]) -> int:
     """Train three ways and show, per modality, what became of it."""
     gather(arguments, unknown)
     console, folder = Console(), Path(arguments.out)
-    console.print(f"1797 real handwritten digits, each cut into four quadrants: four modalities (data set [bold]{_DATA}[/bold]).\n")
+    console.print(
+        f"1797 real handwritten digits, each cut into four quadrants: the modalities (data set [bold]{_DATA}[/bold]).\n"
+    )
     runs = {}
     for method, words in _METHODS.items():
         console.print(f"training {method}: {words}", highlight=False)
@@ -37,14 +38,18 @@ def run(arguments: argparse.Namespace, unknown: Sequence[str]) -> int:
     worst = min((name for name in alone if name != "fused"), key=lambda name: _share(joint, alone, name))
     console.print(
         f"\nInside the jointly trained model, by its own part of the fused prediction, [bold]{worst}[/bold] reaches "
-        f"{_share(joint, alone, worst):.0%} of what it can do alone: the others were faster, and the shared loss left it nothing to learn."
+        f"{_share(joint, alone, worst):.0%} of what it can do alone: the others were faster, and the shared loss left it "
+        "nothing to learn."
     )
-    console.print(f"\nruns: {folder}\nnext: equipoise methods   equipoise data list   equipoise fit {_DATA} --method ogm --out runs/ogm")
+    console.print(f"\nruns: {folder}", highlight=False)
+    console.print(
+        f"next: equipoise methods | equipoise data list | equipoise fit {_DATA} --method ogm --out runs/ogm", highlight=False
+    )
     return 0
 
 
 def _run(folder: Path, method: str) -> Run:
-    if (folder / SUMMARY).is_file() and read_json(folder / SUMMARY, "the summary of a run").get("method", {}).get("name") == method:
+    if (folder / SUMMARY).is_file():
         return load(folder)
     if (folder / CONFIG).is_file():
         return resume(folder)

@@ -26,5 +26,6 @@ def run(arguments: argparse.Namespace, unknown: Sequence[str]) -> int:
     title = f"{finished.summary['method']['name']} on {arguments.data}: {words}"
     Console().print(metrics_table(title, metrics))
     if arguments.out is not None:
-        write_json(Path(arguments.out), {"run": str(arguments.run), "data": str(arguments.data), "samples": words, "metrics": metrics})
+        found = {"run": arguments.run, "data": arguments.data, "samples": words, "metrics": metrics}
+        write_json(Path(arguments.out), found)
     return 0

@@ -51,7 +51,10 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     evaluate.add_argument("run", metavar="RUN", help="run folder")
     evaluate.add_argument("data", metavar="DATA", help="folder, file, or the name of an embedded set")
     evaluate.add_argument(
-        "--part", default="auto", metavar="PART", help="test, validation, train, all [test of the data of training, all of others]"
+        "--part",
+        default="auto",
+        metavar="PART",
+        help="test, validation, train or all [the test part of the data of training, all of other data]",
     )
     evaluate.add_argument("--coalitions", metavar="LIST", help="also evaluate coalitions of modalities: all, or a+b,c")
     evaluate.add_argument("--out", metavar="FILE", help="write the metrics as JSON")
@@ -68,7 +71,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
 
     data = command("data", "describe, list and export data")
     actions = data.add_subparsers(dest="action", metavar="ACTION", parser_class=_Parser)
-    describe = actions.add_parser("describe", help="show how data are understood, as a dataset.yaml to correct", allow_abbrev=False)
+    describe = actions.add_parser("describe", help="show data as they are understood, with a dataset.yaml", allow_abbrev=False)
     describe.add_argument("data", metavar="DATA")
     add_options(describe, ("read",))
     actions.add_parser("list", help="list the embedded sets", allow_abbrev=False)

@@ -40,7 +40,9 @@ def _print_card(method: type[Method], console: Console) -> None:
         "formula": card.formula,
         "source": ", ".join(part for part in (card.authors, card.venue, card.arxiv and f"arXiv {card.arxiv}") if part),
         "acts on": card.kind,
-        "cost": f"{card.forwards:g} forward and {card.backwards:g} backward passes per batch" + (card.extra and f"; {card.extra}"),
+        "cost": "; ".join(
+            part for part in (f"{card.forwards:g} forward and {card.backwards:g} backward passes per batch", card.extra) if part
+        ),
         "fusion": card.fusion or "any",
         "differs": card.differs,
     }

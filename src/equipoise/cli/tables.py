@@ -84,7 +84,8 @@ def print_run(summary: Mapping[str, Any], folder: Path | None, console: Console)
     title = f"{summary['method']['name']} on {data['name']}: test part, {samples['test']} samples"
     console.print(metrics_table(title, summary["test"], alone))
     selected = ", ".join(
-        f"{escape(name)} {phase['selected_epoch'] or phase['epochs']} of {phase['epochs']}" for name, phase in summary["phases"].items()
+        f"{escape(name)} {phase['selected_epoch'] or phase['epochs']} of {phase['epochs']}"
+        for name, phase in summary["phases"].items()
     )
     console.print(f"selected epoch: {selected}", highlight=False)
     console.print(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
+import pandas as pd
 
 from equipoise.data.dataset import Dataset
 from equipoise.data.rows import row_chunks
@@ -27,9 +28,7 @@ def fingerprint(dataset: Dataset) -> str:
         digest.update(dataset.target.tobytes())
     for name, value in dataset.inputs.items():
         digest.update(dataset.present[name].tobytes())
-        if hasattr(value, "columns"):
-            import pandas as pd
-
+        if isinstance(value, pd.DataFrame):
             digest.update(repr(list(value.columns)).encode())
             digest.update(pd.util.hash_pandas_object(value, index=False).to_numpy().tobytes())
         else:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset as TorchDataset
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
 
 from equipoise.batch import Batch
 from equipoise.errors import ConfigError
@@ -54,7 +55,7 @@ class MemoryPart(Part):
     """A part whose prepared samples are tensors on the device; a batch is a gather or a view.
 
     Args:
-        inputs: Prepared samples per modality, each of shape (samples, \\*shape).
+        inputs: Prepared samples per modality, each of shape (samples, ...).
         present: Which samples have each modality, booleans of shape (samples,).
         target: Targets of shape (samples,), or None.
     """

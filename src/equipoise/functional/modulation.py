@@ -27,9 +27,7 @@ def discrepancy_ratios(scores: Sequence[float]) -> list[float]:
     """
     known = [score for score in scores if isfinite(score)]
     total, others = sum(known), len(known) - 1
-    return [
-        score * others / (total - score) if isfinite(score) and others > 0 and total > score else 1.0 for score in scores
-    ]
+    return [score * others / (total - score) if isfinite(score) and others > 0 and total > score else 1.0 for score in scores]
 
 
 def ogm_coefficient(ratio: float, alpha: float) -> float:

@@ -1,0 +1,1 @@
+"""Trained models: predicting, saving, loading."""

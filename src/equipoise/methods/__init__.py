@@ -1,0 +1,1 @@
+"""Balancing methods: one file each, found because the file is there."""

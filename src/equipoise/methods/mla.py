@@ -45,7 +45,9 @@ class MLA(Method):
     squares). Prediction weighs modalities by ``exp(-entropy)``, sample by sample.
     """
 
-    alpha: float = hparam(0.1, above=0.0, high=1.0, help="how little of a used direction remains free", search=(0.01, 1.0), log=True)
+    alpha: float = hparam(
+        0.1, above=0.0, high=1.0, help="how little of a used direction remains free", search=(0.01, 1.0), log=True
+    )
 
     def on_epoch_start(self, ctx: Context) -> None:
         weight = _head(ctx).weight
@@ -72,9 +74,7 @@ class MLA(Method):
         # Rows of absent samples are zero and count for nothing.
         sums = ctx.runtime.sum(torch.cat([features.detach().float().sum(0), update.batch.present[name].sum()[None].float()]))
         progress = 0.0 if ctx.epochs < 2 else ctx.epoch / (ctx.epochs - 1)
-        self.state["projector"] = recursive_projector(
-            self.state["projector"], sums[:-1] / sums[-1], self.alpha ** (1 + progress)
-        )
+        self.state["projector"] = recursive_projector(self.state["projector"], sums[:-1] / sums[-1], self.alpha ** (1 + progress))
 
 
 def _head(ctx: Context) -> torch.nn.Linear:

@@ -97,9 +97,8 @@ def _gradients(loss: Tensor, parameters: Sequence[nn.Parameter], keep: bool) -> 
 
 
 def _add(total: Sequence[Tensor | None], more: Sequence[Tensor | None]) -> list[Tensor | None]:
-    return [
-        second if first is None else first if second is None else first + second for first, second in zip(total, more, strict=True)
-    ]
+    both = zip(total, more, strict=True)
+    return [second if first is None else first if second is None else first + second for first, second in both]
 
 
 def _shaped(gradient: Tensor | None, parameter: nn.Parameter) -> Tensor | None:

@@ -32,7 +32,9 @@ class ModalityDropout(Method):
     A sample that would lose all its modalities keeps the one that was drawn last to be hidden (the largest ``u_im``).
     """
 
-    rate: float = hparam(0.3, low=0.0, below=1.0, help="probability with which each modality of a sample is hidden", search=(0.1, 0.6))
+    rate: float = hparam(
+        0.3, low=0.0, below=1.0, help="probability with which each modality of a sample is hidden", search=(0.1, 0.6)
+    )
 
     def transform_batch(self, ctx: Context, batch: Batch) -> Batch:
         if self.rate == 0:

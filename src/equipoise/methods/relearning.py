@@ -18,8 +18,10 @@ from equipoise.training.context import Context
     "relearning",
     card=MethodCard(
         title="Diagnosing and Re-learning",
-        summary="Every few epochs, sets each encoder back towards its initial weights by how much better it separates the "
-        "training samples than new ones.",
+        summary=(
+            "Every few epochs, sets each encoder back towards its initial weights by how much better it separates the "
+            "training samples than new ones."
+        ),
         formula="theta_m <- a_m theta_m^0 + (1 - a_m) theta_m,  a_m = tanh(lambda |purity_train - purity_validation|)",
         authors="Wei, Li, Feng, Hu",
         venue="ECCV 2024",
@@ -39,7 +41,9 @@ class Relearning(Method):
     ``theta_m <- a_m theta_m^0 + (1 - a_m) theta_m`` with ``a_m = tanh(strength * gap)``.
     """
 
-    strength: float = hparam(3.0, low=0.0, help="how strongly a gap sets an encoder back (the paper's lambda)", search=(1.0, 10.0))
+    strength: float = hparam(
+        3.0, low=0.0, help="how strongly a gap sets an encoder back (the paper's lambda)", search=(1.0, 10.0)
+    )
     period: int = hparam(20, low=1, help="epochs between two diagnoses")
     times: int = hparam(3, low=1, help="most diagnoses in a run")
 

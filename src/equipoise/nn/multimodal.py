@@ -26,7 +26,7 @@ class MultimodalModel(nn.Module):
     statistic); the features of the other rows are zero.
 
     Args:
-        encoders: The encoder of each modality: a module from (batch, \\*shape) to (batch, width).
+        encoders: The encoder of each modality: a module from (batch, ...) to (batch, width).
         fusion: Turns features into logits.
 
     Attributes:
@@ -87,7 +87,7 @@ class MultimodalModel(nn.Module):
         """Return the features of each modality.
 
         Args:
-            inputs: Per modality a tensor of shape (batch, \\*shape).
+            inputs: Per modality a tensor of shape (batch, ...).
             present: Which samples have a modality, booleans of shape (batch,); all where a modality is not named.
             only: Encode only these modalities.
 
@@ -216,7 +216,8 @@ def feature_width(encoder: nn.Module, shape: tuple[int, ...], modality: str) -> 
         encoder.train(training)
     if not isinstance(features, Tensor) or features.ndim != 2 or features.shape[0] != 2:
         found = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
-        raise ConfigError(f"encoder of modality {modality!r} must give features of shape (batch, width), found {found} for 2 samples")
+        place = f"encoder of modality {modality!r}"
+        raise ConfigError(f"{place} must give features of shape (batch, width), found {found} for 2 samples")
     return features.shape[1]
 
 
@@ -260,5 +261,3 @@ def build_model(
         raise ConfigError("encoders of different modalities must not share parameters")
     with forked(seed, "fusion"):
         return MultimodalModel(modules, build_fusion(fusion, sizes, task))
-
-

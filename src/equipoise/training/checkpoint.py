@@ -44,7 +44,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 def random_states() -> dict[str, Any]:
     """Return the states of all random generators of this process."""
-    kind, keys, place, has_gauss, gauss = np.random.get_state(legacy=True)
+    kind, keys, place, has_gauss, gauss = np.random.get_state(legacy=True)  # noqa: NPY002 - the state that users' own code may use
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -59,6 +59,6 @@ def restore_random_states(states: dict[str, Any]) -> None:
     if states["cuda"] and len(states["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(states["cuda"])
     kind, keys, place, has_gauss, gauss = states["numpy"]
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), place, has_gauss, gauss))
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), place, has_gauss, gauss))  # noqa: NPY002 - as above
     version, numbers, gauss_next = states["python"]
     random.setstate((version, tuple(numbers), gauss_next))

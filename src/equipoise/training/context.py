@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from equipoise.methods.base import Method, Phase, Update
     from equipoise.nn.multimodal import MultimodalModel
     from equipoise.training.optimizers import PhaseOptimizer
+
+
+_NOTHING_LOGGED: tuple[Tensor | float, int] = (0.0, 0)
 
 
 class Sampler:
@@ -192,11 +196,12 @@ class Context:
             value: Its value in this update.
             neutral: The value at which the method does nothing. A run in which a coefficient never left it says so.
         """
-        value = value.detach() if isinstance(value, Tensor) else value
-        total, count = self._log.get(name, (0.0, 0))
+        value = value.detach() if isinstance(value, Tensor) else float(value)
+        total, count = self._log.get(name, _NOTHING_LOGGED)
         self._log[name] = (total + value, count + 1)
         if neutral is not None:
-            self._moved[name] = self._moved.get(name, 0.0) + abs(value - neutral)
+            distance: Tensor | float = (value - neutral).abs() if isinstance(value, Tensor) else abs(value - neutral)
+            self._moved[name] = self._moved.get(name, 0.0) + distance
 
     @property
     def inert(self) -> bool:
@@ -255,7 +260,7 @@ class Closure:
                 replace(self.update, batch=replace(batch.rows(start, stop), whole=batch)),
                 (stop - start) / len(batch),
             )
-            for start, stop in zip(bounds, bounds[1:], strict=False)
+            for start, stop in pairwise(bounds)
         ]
 
 
@@ -265,4 +270,3 @@ def join_parts(results: list[tuple[Outputs, dict[str, Tensor], float]]) -> tuple
         return results[0][0], results[0][1]
     losses = {name: torch.stack([part[name].detach() * share for _, part, share in results]).sum() for name in results[0][1]}
     return Outputs.concatenate(outputs for outputs, _, _ in results), losses
-

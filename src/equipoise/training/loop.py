@@ -48,7 +48,11 @@ class Loop:
     """
 
     def __init__(
-        self, ctx: Context, method: Method, observers: Sequence[Observer] = (), save: Callable[[dict[str, Any]], None] | None = None
+        self,
+        ctx: Context,
+        method: Method,
+        observers: Sequence[Observer] = (),
+        save: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         self.ctx, self.method, self.observers, self._save = ctx, method, observers, save
         self._losses: dict[str, Tensor] = {}
@@ -98,7 +102,8 @@ class Loop:
         loader = ctx.train_loader()
         for observer in self.observers:
             observer.on_phase(phase, ctx.epochs, first)
-        for ctx.epoch in range(first, ctx.epochs):
+        for epoch in range(first, ctx.epochs):
+            ctx.epoch = epoch
             if selection.exhausted:
                 break
             if skip == 0:

@@ -69,11 +69,10 @@ class ProgressBar:
     def on_epoch(self, line: dict[str, Any]) -> None:
         """Move the bar."""
         assert self._bar is not None
-        fields = {}
+        self._progress.update(self._bar, advance=1)
         if line["best"]:
             value = line["validation"][self._target][self._metric]
-            fields["best"] = f"best validation {self._metric} {value:.3f}"
-        self._progress.update(self._bar, advance=1, **fields)
+            self._progress.update(self._bar, best=f"best validation {self._metric} {value:.3f}")
 
     def _finish(self) -> None:
         """Fill the bar of a phase that stopped early."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -40,7 +41,7 @@ class MLP(nn.Module):
             )
         widths = [math.prod(shape), *[hidden] * (layers - 1), feature_size]
         parts: list[nn.Module] = [nn.Flatten()] if len(shape) != 1 else []
-        for number, (before, after) in enumerate(zip(widths, widths[1:], strict=False)):
+        for number, (before, after) in enumerate(pairwise(widths)):
             if number and dropout:
                 parts.append(nn.Dropout(dropout))
             parts += [nn.Linear(before, after), nn.ReLU()]

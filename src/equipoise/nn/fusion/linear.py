@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - torch's own idiom
+from torch.nn import functional as F
 
 from equipoise.nn.fusion.base import FUSIONS, AdditiveFusion, Features, Present, masked
 from equipoise.nn.per_modality import PerModality
