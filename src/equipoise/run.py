@@ -153,7 +153,7 @@ def fit(
         options = {**options, "target": target}
     config = FitConfig.from_options({"method": method, **options})
     folder = None if out is None else Path(out)
-    if folder is not None:
+    if folder is not None and os.environ.get("RANK", "0") == "0":
         _check_unused(folder)
     prepared = _prepare(data, config, labels, encoders)
     if folder is not None and prepared.runtime.is_main:

@@ -155,3 +155,9 @@ def test_evaluation_needs_no_split_and_no_groups(tmp_path: Path) -> None:
 def test_the_schema_needs_no_heavy_import() -> None:
     code = "import sys, equipoise.data.schema; sys.exit(any(name in sys.modules for name in ('pandas', 'torch', 'sklearn')))"
     assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["fused", "name"])
+def test_names_with_a_meaning_of_their_own_are_refused(name: str) -> None:
+    with pytest.raises(DataError, match=f"modality '{name}'.*state another name"):
+        open_dataset({name: np.eye(4), "b": np.ones((4, 2))}, target=[0, 1, 0, 1])

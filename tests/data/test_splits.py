@@ -151,3 +151,10 @@ def test_partition_checks_the_split(make: Make) -> None:
         partition(data, Split(rows, rows, rows + 3, "s", ""))
     with pytest.raises(DataError, match="split 's' has row 42, but there are 20 samples"):
         partition(data, Split(rows, rows + 3, rows + 40, "s", ""))
+
+
+def test_a_stated_none_leaves_the_split_column_unused() -> None:
+    arrays = {"a": np.arange(80.0).reshape(40, 2), "split": np.array(["train"] * 30 + ["test"] * 10)}
+    dataset = open_dataset(arrays, ReadOptions(split="none"), target=[0, 1] * 20)
+    assert dataset.split is None
+    assert len(make_splits(dataset, SplitOptions(folds=5))) == 5

@@ -14,6 +14,9 @@ from equipoise.data.description import Description
 from equipoise.data.schema import Schema
 from equipoise.errors import DataError, suggest
 
+NO_COLUMN = "none"
+"""What a user states to leave a split or group column of the data unused."""
+
 TARGET_NAMES = ("label", "labels", "target", "class", "y")
 ID_NAMES = ("id", "ids", "sample_id")
 SPLIT_WORDS = {
@@ -65,6 +68,9 @@ def find_roles(columns: Sequence[str], stated: Description, schema: Schema | Non
     names = {}
     for role, word in (("target", "target column"), ("split", "split column"), ("group", "group column")):
         name = getattr(stated, role)
+        if role in ("split", "group") and name in ("", NO_COLUMN) and name not in columns:
+            names[role] = ""  # a column of that role is not used, though there may be one
+            continue
         if name is not None and name not in columns:
             # prediction needs no column but inputs, and evaluation of a trained run no split and no groups
             if labelled and (role == "target" or schema is None):

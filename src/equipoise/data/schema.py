@@ -13,6 +13,9 @@ KINDS = ("tabular", "image", "array")
 """``tabular``: named columns, numeric or categorical. ``image``: height x width, with or without channels
 (pictures, spectrograms). ``array``: numbers of any other shape."""
 
+RESERVED = ("fused", "name")
+"""Names that no modality may have."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Modality:
@@ -42,6 +45,8 @@ class Modality:
                 f"modality {self.name!r}: a name may have letters, digits, blanks, '_' and '-', and at most 100 of them; "
                 "state another name"
             )
+        if self.name in RESERVED:
+            raise DataError(f"modality {self.name!r}: the name has a meaning of its own in results and options; state another name")
         if self.kind not in KINDS:
             raise DataError(f"modality {self.name!r}: kind {self.kind!r} is unknown, expected one of {', '.join(KINDS)}")
 

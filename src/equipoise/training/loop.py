@@ -180,8 +180,7 @@ class Loop:
 
     def _checkpoint(self, position: tuple[int, int, int], selection: Selection) -> None:
         due = time.monotonic() - self._saved_at >= self.ctx.options.checkpoint_seconds
-        if self.ctx.runtime.world > 1:
-            due, self._stop = self.ctx.runtime.share((due, self._stop))
+        due, self._stop = self.ctx.runtime.any(due, self._stop)
         if not (due or self._stop):
             return
         if self._save is not None and self.ctx.runtime.is_main:

@@ -85,6 +85,12 @@ class Runtime:
         """Return the mean of ``value`` over processes."""
         return self.sum(value) / self.world if self.world > 1 else value
 
+    def any(self, *flags: bool) -> list[bool]:
+        """Return for each flag whether it is set in some process."""
+        if self.world == 1:
+            return list(flags)
+        return [count > 0 for count in self.sum(torch.tensor([float(flag) for flag in flags], device=self.device)).tolist()]
+
     def average(self, gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
         """Average gradients over processes.
 
