@@ -141,7 +141,7 @@ def report(name: str, title: str, tables: Sequence[Table], notes: Sequence[str])
         tables: The numbers.
         notes: What a reader must know to judge them, one sentence or two each.
     """
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 160)
     parts = [f"# {title}"]
     for table in tables:
         console.print(table.rich())

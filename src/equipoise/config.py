@@ -216,7 +216,9 @@ class ReadOptions:
 
     target: str | None = option(None, help="column (or array) to predict")
     id: str | None = option(None, help="column of sample ids, by which the modalities are joined")
-    split: str | None = option(None, help="column that says train, validation or test for each sample; none leaves a column called split unused")
+    split: str | None = option(
+        None, help="column that says train, validation or test for each sample; none leaves a column called split unused"
+    )
     group: str | None = option(None, help="column of groups (patient, speaker, video): no group is on two sides of a split")
     modalities: dict[str, Any] | None = option(
         None, help="modalities by column prefix, column list, file or array: '{audio: {prefix: a_}, text: {columns: [t1, t2]}}'"

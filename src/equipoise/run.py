@@ -96,7 +96,7 @@ class Run:
     def evaluated(self, source: Source, *, part: str = "auto", **options: Any) -> tuple[dict[str, dict[str, float | None]], str]:
         """Do as :meth:`evaluate`, and say which samples were used."""
         coalitions = options.pop("coalitions", None)
-        dataset = self.predictor.read(source, labelled=False, **options)
+        dataset = self.predictor.read(source, labelled=True, **options)
         dataset, words = self._choose(dataset, part)
         return self.predictor.evaluate(dataset, coalitions=coalitions), words
 

@@ -6,6 +6,7 @@ Methods, the loop and the models ask the task; none of them names cross-entropy 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from math import log
 from typing import Any
 
 import torch
@@ -26,6 +27,11 @@ class Task(ABC):
 
     name: str
     outputs: int
+
+    @property
+    @abstractmethod
+    def largest_uncertainty(self) -> float:
+        """The value of :meth:`uncertainty` when nothing is known, in nats."""
 
     @abstractmethod
     def losses(self, logits: Tensor, target: Tensor) -> Tensor:
@@ -108,6 +114,10 @@ class Classification(Task):
     @torch.no_grad()
     def score(self, logits: Tensor, target: Tensor) -> Tensor:
         return logits.softmax(-1).gather(-1, target.expand(logits.shape[:-1]).unsqueeze(-1)).squeeze(-1)
+
+    @property
+    def largest_uncertainty(self) -> float:
+        return log(self.outputs)
 
     def uncertainty(self, logits: Tensor) -> Tensor:
         log_p = logits.log_softmax(-1)

@@ -35,7 +35,13 @@ def test_resuming_anywhere_equals_never_stopping_bit_for_bit(name: str, tmp_path
     straight = train_toy(name, brisk(name), save=save, **_parts(), **SETTINGS)
     last = len(straight.phases) - 1
     mid, ends = [place for place in places if place[2]], [place for place in places if not place[2]]
-    chosen = {mid[0], next(place for place in mid if place[0] == last), ends[0], [end for end in ends if end[0] == 0][-1], ends[-1]}
+    chosen = {
+        mid[0],
+        next(place for place in mid if place[0] == last),
+        ends[0],
+        [end for end in ends if end[0] == 0][-1],
+        ends[-1],
+    }
     assert any(place[2] for place in chosen)
     for place in sorted(chosen):
         random.seed(7)

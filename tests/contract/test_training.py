@@ -129,7 +129,9 @@ def _take_over(model: MultimodalModel, other: MultimodalModel, state: dict[str, 
     """Give a model the weights of one whose modalities are listed in another order."""
     state = dict(state)
     if isinstance(other.fusion, ConcatFusion):
-        blocks = dict(zip(other.modalities, state["fusion.linear.weight"].split(list(other.fusion.sizes.values()), 1), strict=True))
+        blocks = dict(
+            zip(other.modalities, state["fusion.linear.weight"].split(list(other.fusion.sizes.values()), 1), strict=True)
+        )
         state["fusion.linear.weight"] = torch.cat([blocks[key] for key in model.modalities], 1)
     model.load_state_dict(state)
 
@@ -177,7 +179,10 @@ def test_parts_of_a_batch_give_the_gradient_of_the_batch(name: str) -> None:
 
 @pytest.mark.parametrize("missing", [0.0, 0.4])
 def test_bfloat16_runs_and_stays_near_float32(name: str, missing: float) -> None:
-    parts = {"train": toy_part(48, missing=missing, never=[NAMES[0]] if missing else []), "validation": toy_part(40, 1, missing=missing)}
+    parts = {
+        "train": toy_part(48, missing=missing, never=[NAMES[0]] if missing else []),
+        "validation": toy_part(40, 1, missing=missing),
+    }
     half, full = (train_toy(name, brisk(name), precision=precision, epochs=2, **parts) for precision in ("bfloat16", "float32"))
     assert {value.dtype for value in half.last.values()} == {torch.float32}
     assert differs(half.last, full.last), "autocast was not in force"

@@ -18,7 +18,6 @@ from tests.distributed.worker import SETTINGS, run
 ROOT = Path(__file__).parents[2]
 
 
-
 def launch(folder: Path) -> list[dict[str, Any]]:
     """Train everything in two processes by one launch; return what each found."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace, unknown: Sequence[str]) -> int:
         return 0
     dataset = open_dataset(arguments.data, ReadOptions(**options), labelled=False)
     if arguments.action == "export":
-        console.print(f"written to {export(dataset, arguments.folder)}", highlight=False, markup=False)
+        console.print(f"written to {export(dataset, arguments.folder)}", highlight=False, markup=False, soft_wrap=True)
     else:
         _describe(dataset, console)
     return 0
@@ -62,7 +62,7 @@ def _describe(dataset: Dataset, console: Console) -> None:
     for key in ("classes", "split"):
         if found[key]:
             words = ", ".join(f"{name} {count}" for name, count in found[key].items())
-            console.print(f"{key}: {words}", highlight=False, markup=False)
+            console.print(f"{key}: {words}", highlight=False, markup=False, soft_wrap=True)
     if found["groups"]:
         console.print(f"groups: {found['groups']}", highlight=False)
     if found["unlabelled"]:

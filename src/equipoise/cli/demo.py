@@ -38,12 +38,12 @@ def run(arguments: argparse.Namespace, unknown: Sequence[str]) -> int:
     worst = min((name for name in alone if name != "fused"), key=lambda name: _share(joint, alone, name))
     console.print(
         f"\nInside the jointly trained model, by its own part of the fused prediction, [bold]{worst}[/bold] reaches "
-        f"{_share(joint, alone, worst):.0%} of what it can do alone: the others were faster, and the shared loss left it "
-        "nothing to learn."
+        f"{_share(joint, alone, worst):.0%} of what it reaches alone: the shared loss asks only that all of them together be "
+        "right, so none is taught to be right by itself."
     )
-    console.print(f"\nruns: {folder}", highlight=False)
+    console.print(f"\nruns: {folder}", highlight=False, markup=False, soft_wrap=True)
     console.print(
-        f"next: equipoise methods | equipoise data list | equipoise fit {_DATA} --method ogm --out runs/ogm", highlight=False
+        f"next: equipoise methods; equipoise data list; equipoise fit {_DATA} --method ogm --out runs/ogm", highlight=False
     )
     return 0
 

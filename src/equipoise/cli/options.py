@@ -74,6 +74,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""
         raise ConfigError(f"{path}{place}: this is not YAML ({getattr(error, 'problem', error)})") from error
+    if value is None:  # an empty file states no options
+        return {}
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise ConfigError(f"{path}: expected a mapping of options, found {type(value).__name__}")
     return value
@@ -172,8 +174,11 @@ def gather(arguments: argparse.Namespace, unknown: Sequence[str]) -> dict[str, A
         stated[name] = merge(stated[name], value) if name in stated else value
     for name, value in stated.items():
         options[name] = merge(options.get(name), value) if name in COMPONENTS and name in options else value
-    if "method" in options:
-        options["method"] = component(options["method"], "method")
-    if isinstance(options.get("fusion"), dict):
-        options["fusion"] = component(options["fusion"], "fusion")
+    for owner in ("method", "fusion"):
+        value = options.get(owner)
+        if isinstance(value, dict) and "name" not in value:
+            words = ", ".join(map(repr, value)) or "nothing"
+            raise ConfigError(f"{owner}: found options ({words}) but no name, expected --{owner} NAME (in YAML: name: NAME)")
+        if value is not None:
+            options[owner] = component(value, owner)
     return options

@@ -22,5 +22,5 @@ def run(arguments: argparse.Namespace, unknown: Sequence[str]) -> int:
     predictions.write(path)
     absent = {name: int((~mask).sum()) for name, mask in predictions.present.items() if not mask.all()}
     words = f"; absent: {', '.join(f'{name} in {count}' for name, count in absent.items())}" if absent else ""
-    Console().print(f"{len(predictions)} predictions written to {path}{words}", highlight=False, markup=False)
+    Console().print(f"{len(predictions)} predictions written to {path}{words}", highlight=False, markup=False, soft_wrap=True)
     return 0

@@ -41,7 +41,7 @@ def metrics_table(title: str, metrics: Metrics, alone: Metrics | None = None) ->
         alone: Metrics of modalities trained alone on the same split.
     """
     table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("output")
+    table.add_column("output", overflow="fold")  # a name that is cut short could be that of another output
     for words in _COLUMNS.values():
         table.add_column(words, justify="right")
     if alone:
@@ -87,16 +87,18 @@ def print_run(summary: Mapping[str, Any], folder: Path | None, console: Console)
         f"{escape(name)} {phase['selected_epoch'] or phase['epochs']} of {phase['epochs']}"
         for name, phase in summary["phases"].items()
     )
-    console.print(f"selected epoch: {selected}", highlight=False)
+    console.print(f"selected epoch: {selected}", highlight=False, soft_wrap=True)
     console.print(
         f"split {data['split']} {data['split_hash']}: {samples['train']} train, {samples['validation']} validation, "
         f"{samples['test']} test   {summary['seconds']:.1f} s",
         highlight=False,
+        soft_wrap=True,
     )
     if summary["inert"]:
         console.print(
             f"[yellow]the method changed nothing in this run: its coefficients never left their neutral value "
-            f"(this is {summary['method']['name']} as plain training)[/yellow]"
+            f"(this is {summary['method']['name']} as plain training)[/yellow]",
+            soft_wrap=True,
         )
     if folder is not None:
-        console.print(f"run: {folder}", highlight=False)
+        console.print(f"run: {folder}", highlight=False, markup=False, soft_wrap=True)

@@ -65,7 +65,7 @@ def find_roles(columns: Sequence[str], stated: Description, schema: Schema | Non
     Raises:
         DataError: A stated column does not exist, or the target is absent or ambiguous.
     """
-    names = {}
+    names: dict[str, str | None] = {}
     for role, word in (("target", "target column"), ("split", "split column"), ("group", "group column")):
         name = getattr(stated, role)
         if role in ("split", "group") and name in ("", NO_COLUMN) and name not in columns:

@@ -70,9 +70,10 @@ class MemoryPart(Part):
     def _take(self, rows: Tensor, total: int) -> Batch:
         place = rows.to(next(iter(self.inputs.values())).device)
         return Batch(
-            {name: value[place] for name, value in self.inputs.items()},
-            {name: value[place] for name, value in self.present.items()},
-            None if self.target is None else self.target[place],
+            # index_select copies the same rows as indexing by a tensor, several times faster on a CPU.
+            {name: value.index_select(0, place) for name, value in self.inputs.items()},
+            {name: value.index_select(0, place) for name, value in self.present.items()},
+            None if self.target is None else self.target.index_select(0, place),
             place,
             self.complete,
             total,

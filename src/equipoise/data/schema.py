@@ -46,7 +46,9 @@ class Modality:
                 "state another name"
             )
         if self.name in RESERVED:
-            raise DataError(f"modality {self.name!r}: the name has a meaning of its own in results and options; state another name")
+            raise DataError(
+                f"modality {self.name!r}: the name has a meaning of its own in results and options; state another name"
+            )
         if self.kind not in KINDS:
             raise DataError(f"modality {self.name!r}: kind {self.kind!r} is unknown, expected one of {', '.join(KINDS)}")
 

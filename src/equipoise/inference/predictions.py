@@ -8,7 +8,7 @@ The columns of the table, for the classes ``no`` and ``yes`` and a modality ``au
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,6 +59,7 @@ class Predictions:
             lacks the modality.
         present: Per modality which samples have it, booleans of shape (samples,).
         target: Class codes of shape (samples,), -1 where the label is unknown; None without labels.
+        weights: Per modality how much it counted for each sample, of shape (samples,), where the fusion weighs modalities.
 
     Example:
         >>> predictions = Predictions(
@@ -80,6 +81,7 @@ class Predictions:
     unimodal: Mapping[str, NDArray[np.floating]]
     present: Mapping[str, NDArray[np.bool_]]
     target: NDArray[np.integer] | None = None
+    weights: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check that everything is about the same samples and classes.
@@ -91,6 +93,7 @@ class Predictions:
         shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {"probabilities": (self.probabilities.shape, table)}
         shapes |= {f"unimodal {name!r}": (value.shape, table) for name, value in self.unimodal.items()}
         shapes |= {f"present {name!r}": (value.shape, rows) for name, value in self.present.items()}
+        shapes |= {f"weights {name!r}": (value.shape, rows) for name, value in self.weights.items()}
         if self.target is not None:
             shapes["target"] = (self.target.shape, rows)
         for name, (found, expected) in shapes.items():
@@ -112,7 +115,8 @@ class Predictions:
         """Return the predictions as a table, one row per sample in the given order.
 
         Returns:
-            Columns ``id``, ``prediction`` and ``probability[CLASS]`` per class; then per modality ``MODALITY.present`` and,
+            Columns ``id``, ``prediction`` and ``probability[CLASS]`` per class; then per modality ``MODALITY.present``,
+            ``MODALITY.weight`` where the fusion weighs modalities, and,
             where the model has an output for it, ``MODALITY.probability[CLASS]`` per class (missing where it is absent).
         """
         import pandas as pd
@@ -121,6 +125,8 @@ class Predictions:
         columns |= self._columns("probability", self.probabilities)
         for name, present in self.present.items():
             columns[f"{name}.present"] = present
+            if name in self.weights:
+                columns[f"{name}.weight"] = self.weights[name]
             if name in self.unimodal:
                 columns |= self._columns(f"{name}.probability", self.unimodal[name])
         return pd.DataFrame(columns)

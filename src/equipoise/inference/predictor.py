@@ -22,6 +22,7 @@ from equipoise.data.sources import open_dataset
 from equipoise.evaluation.coalitions import Coalition, all_coalitions, coalition_logits
 from equipoise.evaluation.metrics import classification_metrics
 from equipoise.inference.predictions import Predictions
+from equipoise.nn.fusion import Fusion
 from equipoise.tasks import Task
 
 _BATCH = 1024
@@ -83,9 +84,11 @@ class Predictor:
             Fused and unimodal probabilities of each sample, and which modalities it had.
         """
         dataset = source if isinstance(source, Dataset) else self.read(source, **options)
-        return self._predictions(dataset, self.outputs(self.part(dataset)))
+        part = self.part(dataset)
+        return self._predictions(dataset, part, self.outputs(part))
 
-    def _predictions(self, dataset: Dataset, outputs: Outputs) -> Predictions:
+    @torch.no_grad()
+    def _predictions(self, dataset: Dataset, part: Part, outputs: Outputs) -> Predictions:
         unimodal = {}
         for name, logits in outputs.unimodal.items():
             values = self._probabilities(logits)
@@ -98,7 +101,16 @@ class Predictor:
             unimodal=unimodal,
             present=dict(dataset.present),
             target=dataset.target,
+            weights=self._weights(part, outputs),
         )
+
+    def _weights(self, part: Part, outputs: Outputs) -> dict[str, NDArray[np.float64]]:
+        fusion: Fusion = self.module.fusion  # type: ignore[assignment]
+        weights = fusion.sample_weights(outputs.features, self._incomplete(part))
+        return {} if weights is None else dict(zip(fusion.names, weights.double().cpu().numpy(), strict=True))
+
+    def _incomplete(self, part: Part) -> dict[str, Tensor]:
+        return {name: mask.to(self.device) for name, mask in part.present.items() if name not in part.complete}
 
     def evaluate(
         self,
@@ -121,7 +133,7 @@ class Predictor:
         dataset = source if isinstance(source, Dataset) else self.read(source, labelled=True, **options)
         part = self.part(dataset)
         outputs = self.outputs(part)
-        metrics = self._predictions(dataset, outputs).metrics()
+        metrics = self._predictions(dataset, part, outputs).metrics()
         if coalitions is None or dataset.target is None:
             return metrics
         chosen = all_coalitions(self.schema.names) if isinstance(coalitions, str) else list(coalitions)
@@ -143,8 +155,7 @@ class Predictor:
         Returns:
             Logits of shape (coalitions, samples, outputs).
         """
-        present = {name: mask.to(self.device) for name, mask in part.present.items() if name not in part.complete}
-        return coalition_logits(self.module.fusion, outputs.features, present, coalitions)  # type: ignore[arg-type]
+        return coalition_logits(self.module.fusion, outputs.features, self._incomplete(part), coalitions)  # type: ignore[arg-type]
 
     def _probabilities(self, logits: Tensor) -> NDArray[np.float64]:
         # Probabilities that sum to one in double precision, as metrics expect them.

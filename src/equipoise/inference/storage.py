@@ -13,7 +13,7 @@ from equipoise._version import __version__
 from equipoise.data.preprocessing import Preprocessing
 from equipoise.data.schema import Schema
 from equipoise.errors import ConfigError, RunError
-from equipoise.files import read_json, write_atomic, write_json
+from equipoise.files import read_json, write_bytes, write_json
 from equipoise.inference.predictor import Predictor
 from equipoise.methods.base import Method, make_method
 from equipoise.nn.multimodal import MultimodalModel, build_model
@@ -81,13 +81,13 @@ def save_predictor(folder: Path, predictor: Predictor, method: Method) -> None:
     Raises:
         RunError: A file cannot be written.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in predictor.module.state_dict().items()}
     state = {key: value for key, value in method.state_dict().items() if key in method.kept_for_prediction}
     plain = _pack(state, _STATE, tensors)
     write_json(folder / PREPROCESSING, {"preprocessing": predictor.preprocessing.to_json(), "method_state": plain})
-    write_atomic(folder / WEIGHTS, lambda path: save_file(tensors, str(path)))
+    write_bytes(folder / WEIGHTS, save(tensors))
 
 
 def load_predictor(folder: Path, device: str = "auto", encoders: Mapping[str, nn.Module] | None = None) -> Predictor:

@@ -110,16 +110,16 @@ class Context:
             predictor: The model; by default the one in training.
         """
         module = self.model if predictor is None else predictor
-        modules = [*self.model.modules(), *(module.modules() if isinstance(module, nn.Module) else ())]
-        modes = [(item, item.training) for item in modules]
-        for item in modules:
+        roots = {id(item): item for item in (self.model, module) if isinstance(item, nn.Module)}
+        training = [item for root in roots.values() for item in root.modules() if item.training]
+        for item in training:
             item.training = False
         try:
             with self.runtime.autocast():
                 return Outputs.concatenate(module(batch) for batch in self.batches(name))
         finally:
-            for item, mode in modes:
-                item.training = mode
+            for item in training:
+                item.training = True
 
     def mean(self, values: Tensor, batch: Batch, weights: Tensor | None = None) -> Tensor:
         """Return the mean over a batch such that averaging it over processes gives the mean over the whole batch.

@@ -130,7 +130,7 @@ class Loop:
         self._seed(number)
         for update in method.updates(ctx, method.transform_batch(ctx, batch)):
             closure = Closure(ctx, method, update)
-            ctx.model.zero_grad(set_to_none=True)
+            self._freezer.clear_gradients()
             outputs, losses = method.compute_gradients(ctx, closure)
             method.modulate_gradients(ctx, update, outputs)
             ctx.optimizer.step()

@@ -184,13 +184,20 @@ class Freezer:
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._known: dict[int, tuple[nn.Parameter, bool]] = {}
+        self._every: list[nn.Parameter] = []
 
     def train_only(self, chosen: Sequence[nn.Parameter]) -> None:
         """Let the parameters in ``chosen`` need gradients and all others none."""
         training = {id(item) for item in chosen}
-        for item in self._model.parameters():
+        self._every = list(self._model.parameters())
+        for item in self._every:
             _, may_train = self._known.setdefault(id(item), (item, item.requires_grad))
             item.requires_grad_(may_train and id(item) in training)
+
+    def clear_gradients(self) -> None:
+        """Set the gradients of all parameters that the model had at the last :meth:`train_only` to None, frozen ones too."""
+        for item in self._every:
+            item.grad = None
 
     def release(self) -> None:
         """Leave all parameters as they were found."""

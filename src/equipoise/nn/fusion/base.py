@@ -64,6 +64,18 @@ class Fusion(nn.Module, ABC):
         alone = {name: self.forward({name: value}, {}) for name, value in features.items()}
         return {name: _keep(value, present.get(name)) for name, value in alone.items()}
 
+    def sample_weights(self, features: Features, present: Present) -> Tensor | None:
+        """Return how much each modality counts for each sample, or None where the fusion has no such numbers.
+
+        Args:
+            features: As in :meth:`forward`.
+            present: As in :meth:`forward`.
+
+        Returns:
+            Weights of shape (modalities, batch) that sum to 1 over modalities, 0 where one is absent.
+        """
+        return None
+
     def coalitions(self, features: Features, present: Present, members: Tensor) -> Tensor:
         """Return the fused logits of many coalitions from one set of features.
 
@@ -121,6 +133,50 @@ def _keep(value: Tensor, mask: Tensor | None) -> Tensor:
 def masked(features: Features, present: Present) -> dict[str, Tensor]:
     """Return the features with the rows of absent samples set to zero."""
     return {name: _keep(value, present.get(name)) for name, value in features.items()}
+
+
+def weighted_average(values: Tensor, available: Tensor, weights: Tensor, members: Tensor) -> Tensor:
+    """Return weighted averages over the available members of coalitions.
+
+    ``sum_m w_m a_im v_mi / sum_m w_m a_im`` over the modalities m of each coalition, sample by sample.
+
+    Args:
+        values: What each modality says, of shape (modalities, batch, outputs).
+        available: Which sample has which modality, 0 or 1, of shape (modalities, batch).
+        weights: Weight of each modality, of shape (modalities,).
+        members: Which modality is in which coalition, booleans of shape (coalitions, modalities).
+
+    Returns:
+        Averages of shape (coalitions, batch, outputs); zeros where a coalition has nothing.
+
+    Example:
+        >>> weighted_average(torch.tensor([[[2.0]], [[4.0]]]), torch.ones(2, 1), torch.tensor([0.5, 0.5]), torch.ones(1, 2))
+        tensor([[[3.]]])
+    """
+    shares = available * weights[:, None]
+    chosen = members.to(device=values.device, dtype=values.dtype)
+    total = chosen @ (values * shares[:, :, None]).flatten(1)
+    weight = chosen @ shares
+    return total.view(len(members), *values.shape[1:]) / weight.clamp_min(torch.finfo(values.dtype).tiny)[:, :, None]
+
+
+def shared_out(weights: Tensor, available: Tensor) -> Tensor:
+    """Return weights that sum to 1 over the modalities that each sample has.
+
+    Args:
+        weights: Weights of shape (modalities,) or (modalities, batch).
+        available: Which sample has which modality, 0 or 1, of shape (modalities, batch).
+
+    Returns:
+        Weights of shape (modalities, batch); all 0 where a sample has nothing.
+
+    Example:
+        >>> shared_out(torch.tensor([1.0, 3.0]), torch.tensor([[1.0, 1.0], [1.0, 0.0]]))
+        tensor([[0.2500, 1.0000],
+                [0.7500, 0.0000]])
+    """
+    shares = available * (weights if weights.ndim == 2 else weights[:, None])
+    return shares / shares.sum(0, keepdim=True).clamp_min(torch.finfo(shares.dtype).tiny)
 
 
 def require_equal_sizes(sizes: Mapping[str, int], fusion: str) -> int:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.errors import ConfigError
-from equipoise.nn.fusion.base import FUSIONS, Features, Fusion, Present, masked, require_equal_sizes
+from equipoise.nn.fusion.base import FUSIONS, Features, Fusion, Present, masked, require_equal_sizes, shared_out, weighted_average
 from equipoise.nn.per_modality import PerModality
 from equipoise.tasks import Task
 
@@ -49,6 +49,9 @@ class LogitFusion(Fusion):
     def contributions(self, features: Features, present: Present) -> dict[str, Tensor]:
         return masked({name: self.heads[name](value) for name, value in features.items()}, present)
 
+    def sample_weights(self, features: Features, present: Present) -> Tensor:
+        return shared_out(self.weights, self.available(features, present).T)
+
     def forward(self, features: Features, present: Present) -> Tensor:
         return self.coalitions(features, present, torch.tensor([[name in features for name in self.names]]))[0]
 
@@ -56,11 +59,7 @@ class LogitFusion(Fusion):
         logits = self.contributions(features, present)
         some = next(iter(logits.values()))
         said = torch.stack([self.task.log_probabilities(logits[name]) if name in logits else some * 0 for name in self.names])
-        shares = self.available(features, present).T * self.weights[:, None]  # (modalities, batch)
-        chosen = members.to(device=said.device, dtype=said.dtype)
-        total = chosen @ (said * shares[:, :, None]).flatten(1)
-        weight = chosen @ shares
-        return total.view(len(members), *said.shape[1:]) / weight.clamp_min(torch.finfo(said.dtype).tiny)[:, :, None]
+        return weighted_average(said, self.available(features, present).T, self.weights, members)
 
 
 @FUSIONS.register("entropy_gate")
@@ -87,15 +86,19 @@ class EntropyGateFusion(Fusion):
         return masked({name: self.head(value) for name, value in features.items()}, present)
 
     def forward(self, features: Features, present: Present) -> Tensor:
-        logits = torch.stack(list(self.contributions(features, present).values()))
-        weights = entropy_gate(self.task.uncertainty(logits), present_rows(features, present))
-        return (weights[:, :, None] * logits).sum(0)
+        logits = self._all_logits(features, present)
+        return (self._gate(logits, features, present)[:, :, None] * logits).sum(0)
 
+    def sample_weights(self, features: Features, present: Present) -> Tensor:
+        return self._gate(self._all_logits(features, present), features, present)
 
-def present_rows(features: Features, present: Present) -> Tensor:
-    """Return which samples have each modality of ``features``, booleans of shape (modalities of ``features``, batch)."""
-    every = torch.ones(next(iter(features.values())).shape[0], dtype=torch.bool, device=next(iter(features.values())).device)
-    return torch.stack([present.get(name, every) for name in features])
+    def _all_logits(self, features: Features, present: Present) -> Tensor:
+        logits = self.contributions(features, present)
+        some = next(iter(logits.values()))
+        return torch.stack([logits[name] if name in logits else torch.zeros_like(some) for name in self.names])
+
+    def _gate(self, logits: Tensor, features: Features, present: Present) -> Tensor:
+        return entropy_gate(self.task.uncertainty(logits), self.available(features, present).T > 0)
 
 
 def entropy_gate(entropy: Tensor, present: Tensor) -> Tensor:
