@@ -24,7 +24,7 @@ from equipoise.data.preprocessing import Preprocessing
 from equipoise.data.sources import open_dataset
 from equipoise.data.splits import Split, make_splits
 from equipoise.errors import ConfigError, DataError, RunError
-from equipoise.files import make_folder, read_json, read_lines, truncate_lines, write_json
+from equipoise.files import make_folder, read_lines, truncate_lines, write_json
 from equipoise.inference.predictions import Predictions
 from equipoise.inference.predictor import Predictor
 from equipoise.inference.storage import (
@@ -35,6 +35,7 @@ from equipoise.inference.storage import (
     load_predictor,
     make_model,
     read_config,
+    read_part,
     save_predictor,
 )
 from equipoise.methods.base import Method, make_method
@@ -219,8 +220,9 @@ def load(run: str | Path, *, device: str = "auto", encoders: Mapping[str, nn.Mod
     folder = Path(run)
     config = read_config(folder)
     predictor = load_predictor(folder, device, encoders)
-    config = {**config, "split": read_json(folder / SPLIT, "the split of a run")}
-    return Run(predictor, config, read_json(folder / SUMMARY, "the summary of a run"), folder)
+    split = read_part(folder, SPLIT, "the split of a run", ("train", "validation", "test"))
+    summary = read_part(folder, SUMMARY, "the summary of a run", ("method", "test"))
+    return Run(predictor, {**config, "split": split}, summary, folder)
 
 
 @dataclass(frozen=True)

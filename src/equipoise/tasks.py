@@ -54,8 +54,13 @@ class Task(ABC):
         """Return log-probabilities of shape (..., outputs)."""
 
     @abstractmethod
-    def metrics(self, logits: Tensor, target: Tensor) -> dict[str, float]:
-        """Return the fast metrics that are computed every epoch; ``loss`` is always among them."""
+    def metrics(self, logits: Tensor, target: Tensor) -> list[dict[str, float]]:
+        """Return the fast metrics that are computed every epoch; ``loss`` is always among them.
+
+        Args:
+            logits: Several predictions of the same samples, of shape (predictions, samples, outputs).
+            target: Targets of shape (samples,).
+        """
 
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
@@ -127,8 +132,8 @@ class Classification(Task):
         return logits.log_softmax(-1)
 
     @torch.no_grad()
-    def metrics(self, logits: Tensor, target: Tensor) -> dict[str, float]:
-        return metrics.summary(logits.log_softmax(-1), target)
+    def metrics(self, logits: Tensor, target: Tensor) -> list[dict[str, float]]:
+        return metrics.summaries(logits.log_softmax(-1), target)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -240,10 +240,10 @@ def test_predictor_says_what_validation_measured(name: str) -> None:
         outputs = run.predictor(batch)
     assert validation.target is not None
     task = run.ctx.task
-    assert metrics["fused"] == pytest.approx(task.metrics(outputs.logits, validation.target), rel=1e-5)
+    assert metrics["fused"] == pytest.approx(task.metrics(outputs.logits[None], validation.target)[0], rel=1e-5)
     for modality, logits in outputs.unimodal.items():
         rows = validation.present[modality]
-        assert metrics[modality] == pytest.approx(task.metrics(logits[rows], validation.target[rows]), rel=1e-5)
+        assert metrics[modality] == pytest.approx(task.metrics(logits[None, rows], validation.target[rows])[0], rel=1e-5)
     kept = [line for line in run.lines if line["best"]][-1]["validation"]
     if len(run.phases) == 1:
         assert metrics == kept

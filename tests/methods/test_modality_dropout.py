@@ -92,8 +92,9 @@ def test_masks_change_with_epoch_and_seed_and_nothing_else() -> None:
     assert torch.equal(first, stacked(hidden(60, 0.5)[2]))
     assert not torch.equal(first, stacked(hidden(60, 0.5, epoch=1)[2]))
     assert not torch.equal(first, stacked(hidden(60, 0.5, seed=1)[2]))
-    # A further modality does not change what is drawn for the others.
-    assert torch.equal(stacked(hidden(60, 0.2, 4)[2])[:, :3] | ~first.any(1, keepdim=True), stacked(hidden(60, 0.2, 4)[2])[:, :3])
+    # A further modality does not change what is drawn for the others (nobody is rescued where two of three are kept).
+    free = first.sum(1) >= 2
+    assert torch.equal(stacked(hidden(60, 0.5, 4)[2])[free, :3], first[free])
 
 
 def test_what_is_absent_stays_absent() -> None:

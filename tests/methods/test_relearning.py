@@ -7,7 +7,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -118,21 +117,15 @@ def test_diagnoses_come_every_period_and_not_too_often() -> None:
 
 
 def test_purity_is_of_present_samples_scaled_to_one_range() -> None:
-    """A far-away absent row or a wide column would win every cluster otherwise."""
-    target = torch.arange(40) % 2
-    features = torch.stack([target * 1.0, torch.randn(40, generator=torch.Generator().manual_seed(0)) * 1e-3 + 5], 1)
-    features = torch.cat([features, torch.full((40, 1), 7.0)], 1)  # a constant column
-    have = torch.ones(40, dtype=torch.bool)
-    have[:3] = False
-    features[:3] = 1e6
-    features[:, 1] = 5 + torch.linspace(0, 0.1, 40)
+    """A wide column of noise, or the rows of absent samples, would make the clusters otherwise."""
+    target = torch.arange(60) % 2
+    noise = torch.rand(60, generator=torch.Generator().manual_seed(0)) * 100
+    features = torch.stack([target.float(), noise, torch.full((60,), 7.0)], 1)
+    have = torch.arange(60) >= 4
+    features[~have] = 1e6
     part = MemoryPart({"a": features}, {"a": have}, target)
     model = toy_model({"a": (3,)}, task=Classification(2))
     method = Relearning()
-    ctx = make_context(model, method, part, part)
-    found = method._purity(ctx, "train", features, "a")
-    rows = features.numpy()[have.numpy()].astype(np.float64)
-    assert found == 1.0
-    assert rows.shape == (37, 3)
-    few = MemoryPart({"a": features}, {"a": torch.arange(40) < 1}, target)
+    assert method._purity(make_context(model, method, part, part), "train", features, "a") == 1.0
+    few = MemoryPart({"a": features}, {"a": torch.arange(60) < 1}, target)
     assert method._purity(make_context(model, method, few, few), "train", features, "a") == 0.0

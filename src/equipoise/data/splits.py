@@ -104,7 +104,8 @@ def _check_options(dataset: Dataset, options: SplitOptions) -> None:
         raise ConfigError("option: folds = 1 is no cross-validation, expected 0 for one split or at least 2")
     if dataset.split is not None and options.folds:
         raise ConfigError(
-            f"option: folds = {options.folds} contradicts the split in column {dataset.schema.split!r}; leave it unused with split = none"
+            f"option: folds = {options.folds} contradicts the split in column {dataset.schema.split!r}; "
+            "leave the column unused with split = none"
         )
     if options.folds == 0 and options.repeats > 1:
         raise ConfigError(f"option: repeats = {options.repeats} needs folds, expected repeats = 1 or at least 2 folds")

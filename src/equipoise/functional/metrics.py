@@ -14,45 +14,48 @@ def confusion(predicted: Tensor, target: Tensor, classes: int) -> Tensor:
     """Count how often each class is taken for each other one.
 
     Args:
-        predicted: Predicted class codes of shape (samples,).
+        predicted: Predicted class codes of shape (..., samples): one or many predictions of the same samples.
         target: True class codes of shape (samples,).
         classes: Number of classes.
 
     Returns:
-        Counts of shape (classes, classes): the row is the true class, the column the predicted one.
+        Counts of shape (..., classes, classes): the row is the true class, the column the predicted one.
 
     Example:
         >>> confusion(torch.tensor([0, 1, 1]), torch.tensor([0, 1, 0]), 2)
         tensor([[1, 1],
                 [0, 1]])
     """
-    return torch.bincount(target * classes + predicted, minlength=classes * classes).view(classes, classes)
+    cells = predicted.reshape(-1, predicted.shape[-1]) + target * classes
+    number = torch.arange(len(cells), device=cells.device)[:, None] * classes**2
+    counts = torch.bincount((cells + number).flatten(), minlength=len(cells) * classes**2)
+    return counts.view(*predicted.shape[:-1], classes, classes)
 
 
 def accuracy(matrix: Tensor) -> Tensor:
     """Return the share of samples that are predicted right.
 
     Args:
-        matrix: Counts of shape (classes, classes) from :func:`confusion`.
+        matrix: Counts of shape (..., classes, classes) from :func:`confusion`.
 
     Returns:
-        A float64 scalar.
+        A float64 number per matrix, of shape (...).
 
     Example:
         >>> accuracy(torch.tensor([[3, 1], [0, 1]]))
         tensor(0.8000, dtype=torch.float64)
     """
-    return matrix.diagonal().sum().double() / matrix.sum()
+    return _hits(matrix).sum(-1) / matrix.sum((-2, -1))
 
 
 def balanced_accuracy(matrix: Tensor) -> Tensor:
     """Return the recall averaged over the classes that have samples.
 
     Args:
-        matrix: Counts of shape (classes, classes) from :func:`confusion`.
+        matrix: Counts of shape (..., classes, classes) from :func:`confusion`.
 
     Returns:
-        A float64 scalar.
+        A float64 number per matrix, of shape (...).
 
     Reference:
         Brodersen, Ong, Stephan and Buhmann, "The balanced accuracy and its posterior distribution", ICPR 2010.
@@ -61,8 +64,8 @@ def balanced_accuracy(matrix: Tensor) -> Tensor:
         >>> balanced_accuracy(torch.tensor([[3, 1], [0, 1]]))
         tensor(0.8750, dtype=torch.float64)
     """
-    support = matrix.sum(1)
-    return (matrix.diagonal().double() / support.clamp(min=1)).sum() / support.count_nonzero()
+    support = matrix.sum(-1)
+    return (_hits(matrix) / support.clamp(min=1)).sum(-1) / support.count_nonzero(-1)
 
 
 def macro_f1(matrix: Tensor) -> Tensor:
@@ -71,17 +74,21 @@ def macro_f1(matrix: Tensor) -> Tensor:
     Per class ``F1 = 2 hits / (samples + predictions)``, as scikit-learn's ``f1_score(average="macro", zero_division=0)``.
 
     Args:
-        matrix: Counts of shape (classes, classes) from :func:`confusion`.
+        matrix: Counts of shape (..., classes, classes) from :func:`confusion`.
 
     Returns:
-        A float64 scalar.
+        A float64 number per matrix, of shape (...).
 
     Example:
         >>> macro_f1(torch.tensor([[3, 1], [0, 1]]))
         tensor(0.7619, dtype=torch.float64)
     """
-    both = matrix.sum(0) + matrix.sum(1)
-    return (2 * matrix.diagonal().double() / both.clamp(min=1)).sum() / both.count_nonzero()
+    both = matrix.sum(-2) + matrix.sum(-1)
+    return (2 * _hits(matrix) / both.clamp(min=1)).sum(-1) / both.count_nonzero(-1)
+
+
+def _hits(matrix: Tensor) -> Tensor:
+    return matrix.diagonal(dim1=-2, dim2=-1).double()
 
 
 def negative_log_likelihood(log_probabilities: Tensor, target: Tensor) -> Tensor:
@@ -165,7 +172,21 @@ def summary(log_probabilities: Tensor, target: Tensor) -> dict[str, float]:
         >>> {name: round(value, 4) for name, value in values.items()}
         {'accuracy': 0.5, 'balanced_accuracy': 0.5, 'macro_f1': 0.3333, 'loss': 0.9163}
     """
-    matrix = confusion(log_probabilities.argmax(1), target, log_probabilities.shape[1])
-    loss = negative_log_likelihood(log_probabilities, target).double()
-    values = torch.stack([accuracy(matrix), balanced_accuracy(matrix), macro_f1(matrix), loss]).tolist()
-    return dict(zip(("accuracy", "balanced_accuracy", "macro_f1", "loss"), values, strict=True))
+    return summaries(log_probabilities[None], target)[0]
+
+
+def summaries(log_probabilities: Tensor, target: Tensor) -> list[dict[str, float]]:
+    """Return the metrics of many predictions of the same samples, at about the price of one.
+
+    Args:
+        log_probabilities: Log-probabilities of shape (predictions, samples, classes).
+        target: True class codes of shape (samples,).
+
+    Returns:
+        For each prediction what :func:`summary` returns.
+    """
+    matrix = confusion(log_probabilities.argmax(-1), target, log_probabilities.shape[-1])
+    true = log_probabilities.gather(-1, target.expand(len(log_probabilities), -1)[:, :, None]).squeeze(-1)
+    loss = -true.mean(-1).double()
+    values = torch.stack([accuracy(matrix), balanced_accuracy(matrix), macro_f1(matrix), loss], 1).tolist()
+    return [dict(zip(("accuracy", "balanced_accuracy", "macro_f1", "loss"), row, strict=True)) for row in values]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,25 @@ CONFIG, PREPROCESSING, WEIGHTS = "config.json", "preprocessing.json", "model.saf
 _STATE = "method state: "
 
 
+def read_part(folder: Path, name: str, what: str, keys: Sequence[str]) -> dict[str, Any]:
+    """Read one of the JSON files of a run.
+
+    Args:
+        folder: The run folder.
+        name: Name of the file.
+        what: What it is to the reader, for messages.
+        keys: What it must hold.
+
+    Raises:
+        RunError: It is missing, damaged, or lacks a key.
+    """
+    value = read_json(folder / name, what)
+    lacking = [key for key in keys if key not in value]
+    if lacking:
+        raise RunError(f"{folder / name}: {', '.join(lacking)} is missing, expected {what}")
+    return value
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """Read the configuration of a run.
 
@@ -35,7 +54,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     if not (folder / CONFIG).is_file():
         raise RunError(f"{folder} is not a run folder: it has no {CONFIG}")
-    config = read_json(folder / CONFIG, "the configuration of a run")
+    config = read_part(folder, CONFIG, "the configuration of a run", ("format",))
     if config.get("format") != FORMAT:
         raise RunError(
             f"{folder}: run format {config.get('format')!r} (equipoise {config.get('equipoise', '?')}) is not known to "
@@ -106,7 +125,7 @@ def load_predictor(folder: Path, device: str = "auto", encoders: Mapping[str, nn
     config = read_config(folder)
     if not (folder / WEIGHTS).is_file():
         raise RunError(f"{folder}: this run is not finished; resume it with: equipoise fit --resume {folder}")
-    saved = read_json(folder / PREPROCESSING, "the preprocessing of a run")
+    saved = read_part(folder, PREPROCESSING, "the preprocessing of a run", ("preprocessing", "method_state"))
     try:
         tensors = load_file(str(folder / WEIGHTS))
     except Exception as error:  # safetensors raises its own kind for a damaged file

@@ -29,14 +29,13 @@ def validate(ctx: Context, predictor: nn.Module) -> Metrics:
     part = ctx.part("validation")
     assert part.target is not None
     target = part.target.to(outputs.logits.device)
-    metrics = {"fused": ctx.task.metrics(outputs.logits.float(), target)}
+    every = {"fused": outputs.logits} | {name: logits for name, logits in outputs.unimodal.items() if name in part.complete}
+    metrics = dict(zip(every, ctx.task.metrics(torch.stack(list(every.values())).float(), target), strict=True))
     for name, logits in outputs.unimodal.items():
-        if name in part.complete:
-            metrics[name] = ctx.task.metrics(logits.float(), target)
-        else:
+        if name not in every:
             rows = part.present[name].to(target.device)
             if bool(rows.any()):
-                metrics[name] = ctx.task.metrics(logits[rows].float(), target[rows])
+                metrics[name] = ctx.task.metrics(logits[None, rows].float(), target[rows])[0]
     return metrics
 
 
