@@ -30,7 +30,7 @@ from tests.end_to_end.harness import call
         (["--method", "ogm", "--method.alpha"], "option --method.alpha needs a value"),
         (["--method.alpha", "1"], "method: found options ('alpha') but no name, expected --method NAME (in YAML: name: NAME)"),
         (["--fusion", "gatde"], "unknown fusion 'gatde', did you mean 'gated'?"),
-        (["--method", "mla", "--fusion", "gated"], "method mla needs fusion 'logit', found fusion = 'gated'; leave it out"),
+        (["--method", "mla", "--fusion", "gated"], "method mla needs fusion 'entropy_gate', found fusion = 'gated'; leave it out"),
         (["--encoder", "mpl"], "unknown encoder 'mpl', did you mean 'mlp'?"),
         (
             ["--encoder", "mlp", "--encoder.hiden", "9"],
@@ -99,7 +99,8 @@ def test_what_a_command_needs() -> None:
     assert call("fitt").error() == "unknown command 'fitt', did you mean 'fit'?"
     assert call("methods", "omg").error() == "unknown method 'omg', did you mean 'ogm'?"
     assert call("data", "lst").error().startswith("argument ACTION: invalid choice: 'lst'")
-    assert call("--verison").error() == "unknown option '--verison'"
+    assert call("data", "--all").error() == "unknown option '--all', choose from: --help, --version"
+    assert call("--verison").error() == "unknown option '--verison', did you mean '--version'?"
 
 
 def test_kinds_of_files_for_predictions(tmp_path: Path) -> None:

@@ -80,8 +80,8 @@ def test_losses_of_parts_add_up_to_that_of_the_batch(count: int) -> None:
     assert sum(part.share for part in parts) == pytest.approx(1)
     whole = closure()[1]
     for key, value in whole.items():
-        total = sum(float(part()[1][key]) * part.share for part in parts)
-        assert total == pytest.approx(float(value), rel=1e-4)
+        total = sum(float(part()[1][key].detach()) * part.share for part in parts)
+        assert total == pytest.approx(float(value.detach()), rel=1e-4)
 
 
 def test_a_batch_taken_apart_by_a_method_counts_for_itself() -> None:

@@ -109,6 +109,8 @@ def _dispatch(argv: Sequence[str]) -> int:
         raise ConfigError(f"unknown command {argv[0]!r}, {suggest(argv[0], _COMMANDS)}")
     arguments, unknown = parser.parse_known_args(hyphenate(argv))
     if arguments.command is None or (arguments.command in groups and arguments.action is None):
+        if unknown:
+            raise ConfigError(f"unknown option {unknown[0]!r}, {suggest(unknown[0], ('--help', '--version'))}")
         groups.get(arguments.command, parser).print_help()
         return 0
     run: Callable[[argparse.Namespace, Sequence[str]], int] = import_module(_COMMANDS[arguments.command]).run

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from equipoise.errors import DataError
+from equipoise.functional.stacking import convex_weights
+
+
+def problem(samples: int = 200) -> tuple[torch.Tensor, torch.Tensor]:
+    random = torch.Generator().manual_seed(0)
+    target = torch.randint(0, 3, (samples,), generator=random)
+    signal = torch.nn.functional.one_hot(target, 3).double()
+    noise = torch.randn(3, samples, 3, generator=random, dtype=torch.float64)
+    return torch.stack([2.0 * signal + noise[0], 0.7 * signal + noise[1], 3.0 * noise[2]]), target
+
+
+def loss_of(weights: np.ndarray, logits: torch.Tensor, target: torch.Tensor) -> float:
+    fused = (torch.from_numpy(weights)[:, None, None] * logits).sum(0) * len(logits)
+    return float(cross_entropy(fused, target))
+
+
+def test_no_point_of_a_fine_grid_is_better() -> None:
+    logits, target = problem()
+    found = convex_weights(
+        logits, torch.ones(logits.shape[:2], dtype=torch.float64), lambda z: cross_entropy(z, target, reduction="none")
+    )
+    assert float(found.sum()) == pytest.approx(1.0)
+    assert float(found.min()) >= 0
+    steps = np.linspace(0, 1, 41)
+    grid = min(loss_of(np.array([a, b, 1 - a - b]), logits, target) for a in steps for b in steps if a + b <= 1)
+    assert loss_of(found.numpy(), logits, target) <= grid + 1e-6
+
+
+def test_noise_gets_next_to_nothing() -> None:
+    logits, target = problem()
+    found = convex_weights(
+        logits, torch.ones(logits.shape[:2], dtype=torch.float64), lambda z: cross_entropy(z, target, reduction="none")
+    )
+    assert found[2] < 0.05 < found[1] < found[0]
+
+
+def test_absent_modalities_do_not_count() -> None:
+    logits, target = problem()
+    available = torch.ones(logits.shape[:2], dtype=torch.float64)
+    available[0, ::2] = 0
+    poisoned = logits.clone()
+    poisoned[0, ::2] = 1e6
+    loss = lambda z: cross_entropy(z, target, reduction="none")  # noqa: E731
+    assert torch.allclose(convex_weights(logits, available, loss), convex_weights(poisoned, available, loss))
+
+
+def test_no_samples_are_refused() -> None:
+    with pytest.raises(DataError, match="the validation part has no sample"):
+        convex_weights(torch.zeros(2, 0, 3), torch.zeros(2, 0), lambda z: z.sum(1))
