@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -87,7 +89,7 @@ def test_logits_are_computed_once_and_only_when_asked_for() -> None:
 @pytest.mark.parametrize("cuts", [[0, 3], [0, 1, 3], [0, 1, 2, 3]])
 def test_joined_outputs_are_those_of_the_whole_without_history(cuts: list[int]) -> None:
     whole = outputs(slice(0, 3), [])
-    joined = Outputs.concatenate(outputs(slice(start, stop), []) for start, stop in zip(cuts, cuts[1:], strict=False))
+    joined = Outputs.concatenate(outputs(slice(start, stop), []) for start, stop in pairwise(cuts))
     assert torch.equal(joined.logits, whole.logits)
     assert torch.equal(joined.unimodal["a"], whole.unimodal["a"])
     assert torch.equal(joined.features["a"], whole.features["a"])

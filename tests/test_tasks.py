@@ -51,12 +51,13 @@ def test_class_weights_make_the_weighted_mean() -> None:
 def test_balanced_weights_give_each_class_the_same_say() -> None:
     share = Classification.balanced(4, TARGET).weights(TARGET)
     assert share is not None
-    per_class = [float(share[TARGET == code].sum()) for code in range(4)]
+    per_class = [float(share[code == TARGET].sum()) for code in range(4)]
     assert per_class == pytest.approx([9 / 4] * 4)
 
 
 def test_metrics_hold_the_loss() -> None:
-    found = Classification(4).metrics(LOGITS, TARGET)
+    found, opposite = Classification(4).metrics(torch.stack([LOGITS, -LOGITS]), TARGET)
+    assert opposite["loss"] == pytest.approx(float(F.cross_entropy(-LOGITS, TARGET)), rel=1e-5)
     assert {"loss", "accuracy", "balanced_accuracy", "macro_f1"} <= set(found)
     assert found["loss"] == pytest.approx(float(F.cross_entropy(LOGITS, TARGET)), rel=1e-5)
     assert found["accuracy"] == pytest.approx(float((LOGITS.argmax(1) == TARGET).float().mean()))

@@ -116,7 +116,7 @@ class Run:
 
 
 def fit(
-    data: Source,
+    data: Source | Dataset,
     *,
     method: str | Mapping[str, Any] = "joint",
     out: str | Path | None = None,
@@ -128,7 +128,7 @@ def fit(
     """Train a model and measure it on the test part.
 
     Args:
-        data: A folder or file, the name of an embedded set, or a mapping of arrays, DataFrames or tensors.
+        data: A folder or file, the name of an embedded set, a mapping of arrays, DataFrames or tensors, or an open data set.
         method: Name of a method, or a mapping with ``name`` and hyper-parameters.
         out: Folder for the run; None keeps it in memory.
         target: Name of the target column, or labels of shape (samples,) for data in memory.
@@ -241,13 +241,13 @@ class _Prepared:
     model: MultimodalModel
 
 
-def _prepare(data: Source, config: FitConfig, labels: Any, encoders: Mapping[str, nn.Module] | None) -> _Prepared:
+def _prepare(data: Source | Dataset, config: FitConfig, labels: Any, encoders: Mapping[str, nn.Module] | None) -> _Prepared:
     method = make_method(config.method)
     fusion = _fusion(method, config)
     if config.training.threads is not None:
         torch.set_num_threads(config.training.threads)
     runtime = Runtime(config.training.device, config.training.precision)
-    dataset = open_dataset(data, config.read, target=labels)
+    dataset = data if isinstance(data, Dataset) else open_dataset(data, config.read, target=labels)
     split = make_splits(dataset, config.splitting)[config.splitting.fold]
     fit_data, test = partition(dataset, split)
     preprocessing = Preprocessing.fit(fit_data.train, config.preprocessing)
@@ -275,10 +275,10 @@ def _prepare(data: Source, config: FitConfig, labels: Any, encoders: Mapping[str
     return _Prepared(stored, config, method, fit_data, test, split, preprocessing, task, runtime, model)
 
 
-def _remembered(data: Source) -> str | None:
+def _remembered(data: Source | Dataset) -> str | None:
     from equipoise.data.builtin import BUILTIN
 
-    if isinstance(data, Mapping):
+    if isinstance(data, (Mapping, Dataset)):
         return None
     return str(data) if str(data) in BUILTIN and isinstance(data, str) else str(Path(data).expanduser().resolve())
 

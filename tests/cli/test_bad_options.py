@@ -99,7 +99,6 @@ def test_what_a_command_needs() -> None:
     assert call("fitt").error() == "unknown command 'fitt', did you mean 'fit'?"
     assert call("methods", "omg").error() == "unknown method 'omg', did you mean 'ogm'?"
     assert call("data", "lst").error().startswith("argument ACTION: invalid choice: 'lst'")
-    assert call("data", "--all").error() == "unknown option '--all', choose from: --help, --version"
     assert call("--verison").error() == "unknown option '--verison', did you mean '--version'?"
 
 

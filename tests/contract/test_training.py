@@ -8,12 +8,6 @@ import random
 import numpy as np
 import pytest
 import torch
-
-from equipoise.methods.base import METHODS
-from equipoise.nn.fusion.linear import ConcatFusion
-from equipoise.nn.multimodal import MultimodalModel
-from equipoise.tasks import Classification
-from equipoise.training.selection import validate
 from tests.contract.harness import (
     CLASSES,
     NAMES,
@@ -29,6 +23,12 @@ from tests.contract.harness import (
     train_toy,
     weights,
 )
+
+from equipoise.methods.base import METHODS
+from equipoise.nn.fusion.linear import ConcatFusion
+from equipoise.nn.multimodal import MultimodalModel
+from equipoise.tasks import Classification
+from equipoise.training.selection import validate
 
 HARD = {"signal": 1.0}
 

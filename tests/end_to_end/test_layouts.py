@@ -49,13 +49,11 @@ def test_each_layout(tmp_path: Path, name: str) -> None:
     everything = f"[{'+'.join(modalities)}]"
     assert found["metrics"][everything] == pytest.approx(found["metrics"]["fused"])
 
-    tables = []
-    for suffix, read in ((".csv", pd.read_csv), (".parquet", pd.read_parquet)):
+    for suffix in (".csv", ".parquet"):
         words = done("predict", run, data, "--out", tmp_path / f"predictions{suffix}")
         assert words.startswith(f"{SAMPLES} predictions written to {tmp_path / f'predictions{suffix}'}")
-        tables.append(read(tmp_path / f"predictions{suffix}"))
-    pd.testing.assert_frame_equal(*tables)
-    table = tables[0]
+    table = pd.read_csv(tmp_path / "predictions.csv", dtype={"id": "str"})
+    pd.testing.assert_frame_equal(table, pd.read_parquet(tmp_path / "predictions.parquet"))
     assert len(table) == SAMPLES
     assert table["prediction"].isin(CLASSES).all()
     assert table[[f"probability[{name}]" for name in CLASSES]].sum(axis=1).to_numpy() == pytest.approx(1.0)
@@ -93,13 +91,24 @@ def test_prediction_needs_no_labels_and_not_all_modalities(tmp_path: Path, study
     (other / "scan.npy").unlink()
     words = done("predict", finished, other, "--out", tmp_path / "p.csv")
     assert "absent: genes in 20, scan in 60" in words
-    table = pd.read_csv(tmp_path / "p.csv").set_index("id").sort_index()
-    done("predict", finished, study, "--out", tmp_path / "q.csv")
-    whole = pd.read_csv(tmp_path / "q.csv").set_index("id")
-    assert table.index.tolist() == whole.index.tolist()
-    name = "blood.probability[a]"
-    assert table[name].to_numpy() == pytest.approx(whole[name].to_numpy(), abs=1e-6)
-    assert (table["probability[a]"] - whole["probability[a]"]).abs().max() > 1e-3
+    table = pd.read_csv(tmp_path / "p.csv")
+    assert sorted(table["id"]) == sorted(pd.read_csv(study / "labels.csv")["patient"])
+    assert not table["scan.present"].any()
+    assert table["scan.probability[a]"].isna().all()
+    assert table["probability[a]"].notna().all()
+
+
+def test_a_modality_that_is_not_there_is_one_left_out(tmp_path: Path, study: Path, finished: Path) -> None:
+    """Data without pictures are judged as the coalition of the other modalities is on data that have them."""
+    other = write_folder(tmp_path / "other")
+    (other / "scan.npy").unlink()
+    done("evaluate", finished, other, "--out", tmp_path / "other.json")
+    done("evaluate", finished, study, "--part", "all", "--coalitions", "blood+genes", "--out", tmp_path / "study.json")
+    without, whole = (json.loads((tmp_path / name).read_text())["metrics"] for name in ("other.json", "study.json"))
+    assert without["fused"] == pytest.approx(whole["[blood+genes]"], abs=1e-6)
+    assert without["fused"]["nll"] != pytest.approx(whole["fused"]["nll"], abs=1e-3)
+    assert without["scan"]["samples"] == 0
+    assert without["scan"]["accuracy"] is None
 
 
 def test_data_in_memory(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from itertools import product
 
 import pytest
 import torch
+from tests.contract.harness import CLASSES, NAMES
 from torch import Tensor
 
 from equipoise.errors import ConfigError
@@ -14,7 +15,6 @@ from equipoise.nn.fusion import FUSIONS, AdditiveFusion, Fusion, build_fusion
 from equipoise.nn.fusion.late import LogitFusion
 from equipoise.seeding import forked
 from equipoise.tasks import Classification
-from tests.contract.harness import CLASSES, NAMES
 
 ROWS, WIDTH = 7, 8
 ADDITIVE = ["concat", "sum"]
@@ -23,8 +23,7 @@ ADDITIVE = ["concat", "sum"]
 def make(name: str, count: int, *, order: tuple[int, ...] | None = None) -> Fusion:
     names = NAMES[:count] if order is None else tuple(NAMES[place] for place in order)
     with forked(0):
-        fusion = build_fusion({"name": name}, dict.fromkeys(names, WIDTH), Classification(CLASSES))
-    return fusion
+        return build_fusion({"name": name}, dict.fromkeys(names, WIDTH), Classification(CLASSES))
 
 
 def features_of(count: int) -> dict[str, Tensor]:

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from tests.contract.harness import NAMES, assert_same, toy_model, toy_part, weights
+from tests.methods.helpers import make_batch
 from torch import Tensor, nn
 
 from equipoise.errors import ConfigError
 from equipoise.nn.fusion import FUSIONS
 from equipoise.nn.multimodal import MultimodalModel, build_model, describe_encoders, feature_width
 from equipoise.tasks import Classification
-from tests.contract.harness import NAMES, assert_same, toy_model, toy_part, weights
-from tests.methods.helpers import make_batch
 
 SHAPES = {"alpha": (6,), "beta": (5,), "gamma": (4,)}
 
@@ -145,9 +145,9 @@ KINDS = {"image": "image", "text": "tabular", "wave": "array"}
     ("description", "expected"),
     [
         (None, {"image": {"name": "cnn"}, "text": {"name": "mlp"}, "wave": {"name": "mlp"}}),
-        ("mlp", dict.fromkeys(KINDS, {"name": "mlp"})),
-        ({"name": "mlp", "hidden": 32}, dict.fromkeys(KINDS, {"name": "mlp", "hidden": 32})),
-        ({"image": "mlp"}, dict.fromkeys(KINDS, {"name": "mlp"})),
+        ("mlp", {name: {"name": "mlp"} for name in KINDS}),
+        ({"name": "mlp", "hidden": 32}, {name: {"name": "mlp", "hidden": 32} for name in KINDS}),
+        ({"image": "mlp"}, {name: {"name": "mlp"} for name in KINDS}),
         (
             {"image": {"width": 8}},
             {"image": {"name": "cnn", "width": 8}, "text": {"name": "mlp"}, "wave": {"name": "mlp"}},

@@ -38,7 +38,7 @@ def test_round_trip(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_last_one(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     save_checkpoint(path, {"number": 1})
-    with pytest.raises(Exception, match="pickle|local"):
+    with pytest.raises(Exception, match=r"pickle|local"):
         save_checkpoint(path, {"number": lambda: None})
     assert load_checkpoint(path)["number"] == 1
     assert os.listdir(tmp_path) == ["checkpoint.pt"]

@@ -9,6 +9,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.contract.harness import CLASSES, toy_model, toy_part, weights
+from tests.methods.helpers import make_batch
 from torch import nn
 from torch.nn import functional as F
 
@@ -18,8 +20,6 @@ from equipoise.methods.base import Update, make_method
 from equipoise.tasks import Classification
 from equipoise.training.context import Closure, Context
 from equipoise.training.runtime import Runtime
-from tests.contract.harness import CLASSES, toy_model, toy_part, weights
-from tests.methods.helpers import make_batch
 
 WEIGHTS = [0.5, 1.0, 2.5]
 

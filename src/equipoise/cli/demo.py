@@ -13,6 +13,7 @@ from equipoise.cli.options import gather
 from equipoise.cli.tables import number
 from equipoise.errors import RunError
 from equipoise.run import CONFIG, SUMMARY, Run, fit, load, resume
+from equipoise.training.loop import Interrupted
 
 _DATA = "digits"
 _METHODS = {
@@ -32,7 +33,10 @@ def run(arguments: argparse.Namespace, unknown: Sequence[str]) -> int:
     runs = {}
     for method, words in _METHODS.items():
         console.print(f"training {method}: {words}", highlight=False)
-        runs[method] = _run(folder / method, method)
+        try:
+            runs[method] = _run(folder / method, method)
+        except Interrupted as stopped:
+            raise Interrupted(f"{stopped}: equipoise demo --out {folder}") from None
     console.print(_table(runs))
     alone, joint = runs["unimodal"].metrics, runs["joint"].metrics
     worst = min((name for name in alone if name != "fused"), key=lambda name: _share(joint, alone, name))

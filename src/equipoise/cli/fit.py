@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace, unknown: Sequence[str]) -> int:
         given = [name for name in (*options, "out") if options.get(name) or getattr(arguments, name, None)]
         if given:
             raise ConfigError(f"--resume takes the options of the run; leave out {', '.join(f'--{name}' for name in given)}")
-        finished = resume(arguments.resume, arguments.data)
+        out = arguments.resume
     else:
         data, out = arguments.data or options.pop("data", None), arguments.out or options.pop("out", None)
         options.pop("data", None)
@@ -30,10 +30,10 @@ def run(arguments: argparse.Namespace, unknown: Sequence[str]) -> int:
             raise ConfigError("which data? give a folder, a file or the name of an embedded set (equipoise data list)")
         if out is None:
             raise ConfigError("where should the run be stored? give --out RUN")
-        try:
-            finished = fit(data, out=out, **options)
-        except Interrupted as stopped:
-            raise Interrupted(f"{stopped}: equipoise fit --resume {out}") from None
+    try:
+        finished = resume(out, arguments.data) if arguments.resume is not None else fit(data, out=out, **options)
+    except Interrupted as stopped:
+        raise Interrupted(f"{stopped}: equipoise fit --resume {out}") from None
     if finished.is_main:
         print_run(finished.summary, finished.folder, Console())
     return 0

@@ -66,6 +66,17 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     predict.add_argument("--out", required=True, metavar="FILE", help="csv or parquet file for the predictions")
     add_options(predict, ("read",))
 
+    compare = command("compare", "train several methods on the same splits and compare them")
+    compare.add_argument("data", metavar="DATA", help="folder, file, or the name of an embedded set")
+    compare.add_argument("--methods", required=True, metavar="LIST", help="methods, separated by commas")
+    compare.add_argument("--seeds", default="1", metavar="COUNT", help="seeds per fold [1]")
+    compare.add_argument("--processes", metavar="COUNT", help="processes [one per core]")
+    compare.add_argument(
+        "--out", required=True, metavar="FOLDER", help="folder of the results; an interrupted comparison goes on"
+    )
+    compare.add_argument("--config", metavar="FILE", help="YAML file of options; those of the command line win")
+    add_options(compare, ("read", "splitting", "preprocessing", "model", "training"))
+
     methods = command("methods", "list the methods, or show the card of one")
     methods.add_argument("name", nargs="?", metavar="NAME", help="method")
 
@@ -97,6 +108,7 @@ _COMMANDS = {
     "fit": "equipoise.cli.fit",
     "evaluate": "equipoise.cli.evaluate",
     "predict": "equipoise.cli.predict",
+    "compare": "equipoise.cli.compare",
     "methods": "equipoise.cli.methods",
     "data": "equipoise.cli.data",
     "demo": "equipoise.cli.demo",

@@ -102,8 +102,8 @@ def ross(x: ArrayLike, labels: ArrayLike, k: int = 5, *, jitter: float = 1e-8, s
         Ross, "Mutual information between discrete and continuous data sets", PLoS ONE 9(2): e87357, 2014.
 
     Example:
-        >>> x = np.arange(40.0)
-        >>> round(ross(x, x > 19.5, k=3), 2)  # log 2 = 0.69 in truth
+        >>> x = np.arange(400.0)
+        >>> round(ross(x, x > 199.5, k=3), 2)  # log 2 = 0.69 in truth
         0.69
     """
     values = _table(x, "x")
