@@ -63,12 +63,14 @@ class Pool(nn.Module):
 
 
 def test_encoders_of_your_own(tmp_path: Path) -> None:
-    run = train(encoders={"scan": Pool()}, epochs=20, out=tmp_path / "run")
+    encoder = Pool()
+    before = encoder.linear.weight.detach().clone()
+    run = train(encoders={"scan": encoder}, out=tmp_path / "run")
+    assert not torch.equal(encoder.linear.weight, before)
     assert run.config["encoders"]["scan"]["name"] == "own"
     assert run.config["encoders"]["scan"]["class"].endswith("Pool")
     loaded = equipoise.load(tmp_path / "run", encoders={"scan": Pool()})
     np.testing.assert_array_equal(loaded.predict(mapping()).probabilities, run.predict(mapping()).probabilities)
-    assert run.metrics["scan"]["accuracy"] > 0.5
     with pytest.raises(ConfigError, match=r"modality 'scan' was trained with an encoder of your own \(.*Pool\); pass it"):
         equipoise.load(tmp_path / "run")
     with pytest.raises(RunError, match="the weights do not fit"):
@@ -78,7 +80,7 @@ def test_encoders_of_your_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("encoders", "sentence"),
     [
-        ({"scann": Pool()}, "encoders given for unknown modalities: scann"),
+        ({"scann": Pool()}, "encoders: unknown modality 'scann', did you mean 'scan'"),
         ({"blood": Pool()}, r"encoder of modality 'blood' cannot take samples of shape \(4,\)"),
         ({"scan": nn.Identity()}, r"must give features of shape \(batch, width\), found \(2, 1, 6, 6\) for 2 samples"),
     ],
@@ -91,10 +93,11 @@ def test_encoders_that_do_not_fit(tmp_path: Path, encoders: Mapping[str, nn.Modu
 
 def test_streaming_equals_memory_bit_for_bit(tmp_path: Path) -> None:
     data = write_folder(tmp_path / "study")
-    train(str(data), loader="memory", method="ogm", epochs=3, out=tmp_path / "memory")
+    options = {"method": "ogm", "epochs": 1, "batch_size": 8}
+    train(str(data), loader="memory", **options, out=tmp_path / "memory")
     for workers in (0, 2):
         run = tmp_path / f"stream_{workers}"
-        train(str(data), loader="stream", workers=workers, method="ogm", epochs=3, out=run)
+        train(str(data), loader="stream", workers=workers, **options, out=run)
         same_end(run, tmp_path / "memory")
 
 

@@ -23,7 +23,7 @@ from equipoise.data.partition import FitData, partition
 from equipoise.data.preprocessing import Preprocessing
 from equipoise.data.sources import open_dataset
 from equipoise.data.splits import Split, make_splits
-from equipoise.errors import ConfigError, DataError, RunError
+from equipoise.errors import ConfigError, DataError, RunError, suggest
 from equipoise.files import make_folder, read_lines, truncate_lines, write_json
 from equipoise.inference.predictions import Predictions
 from equipoise.inference.predictor import Predictor
@@ -254,6 +254,8 @@ def _prepare(data: Source | Dataset, config: FitConfig, labels: Any, encoders: M
     task = _task(dataset, fit_data.train, config)
     described = describe_encoders(config.model.encoder, {item.name: item.kind for item in dataset.schema.modalities})
     for name, module in (encoders or {}).items():
+        if name not in described:
+            raise ConfigError(f"encoders: unknown modality {name!r}, {suggest(name, described)}")
         described[name] = {"name": OWN_ENCODER, "class": f"{type(module).__module__}.{type(module).__qualname__}"}
     stored = {
         "format": FORMAT,

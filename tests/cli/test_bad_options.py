@@ -14,7 +14,7 @@ from tests.end_to_end.harness import call
     ("options", "sentence"),
     [
         (["--epohs", "3"], "unknown option '--epohs', did you mean '--epochs'?"),
-        (["--batch_sise=3"], "unknown option '--batch-sise', did you mean '--batch_size'?"),
+        (["--batch_sise=3"], "unknown option '--batch-sise', did you mean '--batch-size'?"),
         (["--epochs"], "argument --epochs: expected one argument; see: equipoise fit --help"),
         (["--epochs", "0"], "option: epochs = 0 is out of range, expected at least 1"),
         (["--epochs", "many"], "option: epochs = 'many' is not valid, expected a whole number"),
@@ -100,6 +100,14 @@ def test_what_a_command_needs() -> None:
     assert call("methods", "omg").error() == "unknown method 'omg', did you mean 'ogm'?"
     assert call("data", "lst").error().startswith("argument ACTION: invalid choice: 'lst'")
     assert call("--verison").error() == "unknown option '--verison', did you mean '--version'?"
+
+
+def test_options_of_another_command(tmp_path: Path) -> None:
+    for words in (["evaluate", tmp_path, "digits"], ["predict", tmp_path, "digits", "--out", "p.csv"], ["data", "describe", "digits"]):
+        for option in ("--encoder.hidden", "--method.alpha", "--epochs"):
+            assert call(*words, option, "3").error().startswith(f"unknown option '{option}', ")
+    for words in (["methods"], ["demo"], ["data", "list"]):
+        assert call(*words, "--epochs", "3").error() == "unknown option '--epochs', choose from: --help"
 
 
 def test_kinds_of_files_for_predictions(tmp_path: Path) -> None:

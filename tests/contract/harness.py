@@ -18,7 +18,6 @@ from equipoise.tasks import Classification, Task
 from equipoise.training.context import Context
 from equipoise.training.loop import Loop
 from equipoise.training.runtime import Runtime
-from equipoise.training.selection import copy_state
 
 NAMES = ("alpha", "beta", "gamma", "delta")
 CLASSES = 3
@@ -213,8 +212,9 @@ def train(
 
 def assert_same(first: Mapping[str, Any], second: Mapping[str, Any]) -> None:
     """Check that two states are equal bit for bit."""
-    assert _flat(first).keys() == _flat(second).keys()
-    different = [key for key, value in _flat(first).items() if not _equal(value, _flat(second)[key])]
+    mine, theirs = _flat(first), _flat(second)
+    assert mine.keys() == theirs.keys()
+    different = [key for key, value in mine.items() if not _equal(value, theirs[key])]
     assert not different, f"these differ: {different}"
 
 
@@ -247,25 +247,3 @@ def _equal(first: Any, second: Any) -> bool:
     if isinstance(first, Tensor):
         return isinstance(second, Tensor) and first.dtype == second.dtype and torch.equal(first, second)
     return bool(first == second)
-
-
-__all__ = [
-    "CLASSES",
-    "FEATURE_SIZE",
-    "NAMES",
-    "Recorder",
-    "Trained",
-    "assert_close",
-    "assert_same",
-    "brisk",
-    "copy_state",
-    "differs",
-    "encoder_or_fusion",
-    "predict",
-    "prepare",
-    "toy_model",
-    "toy_part",
-    "train",
-    "train_toy",
-    "weights",
-]

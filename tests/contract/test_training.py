@@ -24,10 +24,12 @@ from tests.contract.harness import (
     weights,
 )
 
+from equipoise.data.loader import MemoryPart
 from equipoise.methods.base import METHODS
 from equipoise.nn.fusion.linear import ConcatFusion
 from equipoise.nn.multimodal import MultimodalModel
 from equipoise.tasks import Classification
+from equipoise.training.optimizers import PhaseOptimizer
 from equipoise.training.selection import validate
 
 HARD = {"signal": 1.0}
@@ -85,6 +87,27 @@ def test_a_modality_that_is_never_there_is_left_alone(name: str) -> None:
             assert torch.equal(value, run.last[key]) == (f"of_{absent}." in key), key
 
 
+def test_a_rare_modality_rests_in_the_updates_without_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sample has it, so that one batch of three trains it: in the others it must not drift by decay or momentum."""
+    rare = NAMES[1]
+    part = toy_part(never=[rare])
+    part.present[rare][5] = True
+    part.inputs[rare][5] = 1.0
+    moved = []
+    step = PhaseOptimizer.step
+
+    def watched(self: PhaseOptimizer) -> None:
+        before = [item.detach().clone() for item in ctx.model.parameters_of(rare)]
+        step(self)
+        after = ctx.model.parameters_of(rare)
+        moved.append(any(not torch.equal(old, new) for old, new in zip(before, after, strict=True)))
+
+    monkeypatch.setattr(PhaseOptimizer, "step", watched)
+    method, ctx = prepare(name, train=part, validation=toy_part(40, 1), weight_decay=0.1)
+    train(method, ctx)
+    assert 0 < sum(moved) < len(moved) / 2
+
+
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_same_seed_same_weights_whatever_the_global_generators_hold(name: str, optimizer: str) -> None:
     runs = []
@@ -121,8 +144,8 @@ def test_order_of_modalities_does_not_matter(name: str) -> None:
     assert {line["phase"]: line["epoch"] for line in runs[0].lines} == {line["phase"]: line["epoch"] for line in runs[1].lines}
 
 
-def _listed(part: object, names: tuple[str, ...]) -> object:
-    return type(part)({key: part.inputs[key] for key in names}, {key: part.present[key] for key in names}, part.target)  # type: ignore[attr-defined, call-arg]
+def _listed(part: MemoryPart, names: tuple[str, ...]) -> MemoryPart:
+    return MemoryPart({key: part.inputs[key] for key in names}, {key: part.present[key] for key in names}, part.target)
 
 
 def _take_over(model: MultimodalModel, other: MultimodalModel, state: dict[str, torch.Tensor]) -> None:

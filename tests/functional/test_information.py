@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -292,7 +291,7 @@ def test_joint_softmax_information_is_bounded_and_differentiable() -> None:
     fixed = torch.randn(8, 4, dtype=torch.float64).softmax(1)
     for normalise in (False, True):
         assert torch.autograd.gradcheck(
-            lambda z, n=normalise: joint_softmax_information(z.softmax(1), fixed, normalise=n), logits
+            lambda z, n=normalise: joint_softmax_information(z, fixed, normalise=n), logits.softmax(1)
         )
     hard = sure.clone().requires_grad_()
     joint_softmax_information(hard, sure, normalise=True).backward()

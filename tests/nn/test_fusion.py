@@ -20,10 +20,9 @@ ROWS, WIDTH = 7, 8
 ADDITIVE = ["concat", "sum"]
 
 
-def make(name: str, count: int, *, order: tuple[int, ...] | None = None) -> Fusion:
-    names = NAMES[:count] if order is None else tuple(NAMES[place] for place in order)
+def make(name: str, count: int) -> Fusion:
     with forked(0):
-        return build_fusion({"name": name}, dict.fromkeys(names, WIDTH), Classification(CLASSES))
+        return build_fusion({"name": name}, dict.fromkeys(NAMES[:count], WIDTH), Classification(CLASSES))
 
 
 def features_of(count: int) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import threading
@@ -143,9 +144,6 @@ class TwoPhases(Method):
             logits = logits + module(logits)
         return {"fused": ctx.task_loss(logits, update.batch)}
 
-    def load_state_dict(self, ctx: Context, state: dict[str, Any]) -> None:
-        super().load_state_dict(ctx, state)
-
 
 def test_modules_may_appear_between_and_within_phases() -> None:
     _, ctx = prepare("joint", train=toy_part(signal=1.0), monitor="loss", patience=None)
@@ -201,6 +199,16 @@ def test_a_method_may_weigh_samples() -> None:
     _, ctx = prepare("joint")
     run = train(Gathers(), ctx)
     assert run.lines[0]["coefficients"]["seen"] == pytest.approx(70 / 3)
+
+
+def test_sample_weights_survive_a_stop_in_mid_epoch() -> None:
+    saves: list[dict[str, Any]] = []
+    _, ctx = prepare("joint", checkpoint_seconds=0.0, epochs=1)
+    straight = train(Gathers(), ctx, save=lambda payload: saves.append(copy.deepcopy(payload)))
+    assert saves[0]["position"] == [0, 0, 1]
+    _, ctx = prepare("joint", epochs=1)
+    resumed = train(Gathers(), ctx, resume=saves[0])
+    assert_same(resumed.state, straight.state)
 
 
 def test_log_lines_hold_means_over_the_epoch() -> None:

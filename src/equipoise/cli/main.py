@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from equipoise._version import __version__
-from equipoise.cli.options import add_options, hyphenate
+from equipoise.cli.options import add_options, separate
 from equipoise.errors import ConfigError, EquipoiseError, suggest
 
 
@@ -119,7 +119,9 @@ def _dispatch(argv: Sequence[str]) -> int:
     parser, groups = _parser()
     if argv and not argv[0].startswith("-") and argv[0] not in _COMMANDS:
         raise ConfigError(f"unknown command {argv[0]!r}, {suggest(argv[0], _COMMANDS)}")
-    arguments, unknown = parser.parse_known_args(hyphenate(argv))
+    words, apart = separate(argv)
+    arguments, unknown = parser.parse_known_args(words)
+    unknown += apart
     if arguments.command is None or (arguments.command in groups and arguments.action is None):
         if unknown:
             raise ConfigError(f"unknown option {unknown[0]!r}, {suggest(unknown[0], ('--help', '--version'))}")

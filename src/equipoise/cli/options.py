@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from equipoise.config import SECTIONS, component, option_sections
+from equipoise.config import SECTIONS, component
 from equipoise.errors import ConfigError, suggest
 
 COMPONENTS = ("method", "encoder", "fusion", "modalities")
@@ -24,7 +24,9 @@ _TITLES = {
 
 
 def add_options(parser: argparse.ArgumentParser, sections: Sequence[str]) -> None:
-    """Add the options of some sections to a parser."""
+    """Add the options of some sections to a parser, which remembers their names for :func:`gather`."""
+    names = [item.name for section in sections for item in dataclasses.fields(SECTIONS[section])]
+    parser.set_defaults(options=[*names, *(["method"] if "training" in sections else [])])
     for section in sections:
         group = parser.add_argument_group(_TITLES[section])
         for item in dataclasses.fields(SECTIONS[section]):
@@ -41,19 +43,35 @@ def add_options(parser: argparse.ArgumentParser, sections: Sequence[str]) -> Non
             )
 
 
-def hyphenate(words: Sequence[str]) -> list[str]:
-    """Let option names be written with underscores as well, as they are in Python and YAML.
+def separate(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Set the options of components apart from those that the parser knows.
+
+    The parser would take the value of an option that it does not know for DATA. Names of the other options may be written
+    with underscores as well, as they are in Python and YAML.
+
+    Args:
+        words: The command line.
+
+    Returns:
+        The words for the parser, and the options of components with their values.
 
     Example:
-        >>> hyphenate(["--batch_size=8", "--method.some_value", "a_b"])
-        ['--batch-size=8', '--method.some_value', 'a_b']
+        >>> separate(["fit", "--method.alpha", "0.5", "data", "--batch_size=8"])
+        (['fit', 'data', '--batch-size=8'], ['--method.alpha', '0.5'])
     """
-    found = []
-    for word in words:
+    plain, apart, rest = [], [], list(words)
+    while rest:
+        word = rest.pop(0)
         name, equals, value = word.partition("=")
-        plain = name.startswith("--") and "." not in name
-        found.append(f"{name.replace('_', '-') if plain else name}{equals}{value}")
-    return found
+        if not name.startswith("--"):
+            plain.append(word)
+        elif "." not in name:
+            plain.append(f"{name.replace('_', '-')}{equals}{value}")
+        else:
+            apart.append(word)
+            if not equals and rest and not rest[0].startswith("--"):
+                apart.append(rest.pop(0))
+    return plain, apart
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -86,7 +104,7 @@ def dotted(words: Sequence[str], known: Sequence[str]) -> dict[str, Any]:
 
     Args:
         words: ``["--method.alpha", "0.5", "--encoder.image=cnn"]``.
-        known: All option names, to suggest from.
+        known: Names of the options that the command has.
 
     Returns:
         Nested options: ``{"method": {"alpha": "0.5"}, "encoder": {"image": "cnn"}}``.
@@ -95,7 +113,7 @@ def dotted(words: Sequence[str], known: Sequence[str]) -> dict[str, Any]:
         ConfigError: A word is no option, or an option has no value.
 
     Example:
-        >>> dotted(["--method.alpha", "0.5"], [])
+        >>> dotted(["--method.alpha", "0.5"], ["method"])
         {'method': {'alpha': '0.5'}}
     """
     found: dict[str, Any] = {}
@@ -106,8 +124,9 @@ def dotted(words: Sequence[str], known: Sequence[str]) -> dict[str, Any]:
         if not word.startswith("--"):
             raise ConfigError(f"unexpected word {word!r}")
         first, *path = name[2:].split(".")
-        if first not in COMPONENTS or not all(path) or not path:
-            raise ConfigError(f"unknown option {name!r}, {suggest(name, [f'--{item}' for item in known])}")
+        if first not in COMPONENTS or first not in known or not all(path) or not path:
+            options = [f"--{item.replace('_', '-')}" for item in known] or ["--help"]
+            raise ConfigError(f"unknown option {name!r}, {suggest(name, options)}")
         if not equals:
             if not rest or rest[0].startswith("--"):
                 raise ConfigError(f"option {name} needs a value")
@@ -157,7 +176,7 @@ def gather(arguments: argparse.Namespace, unknown: Sequence[str]) -> dict[str, A
     """
     import yaml
 
-    names = [*option_sections(), "method"]
+    names: list[str] = getattr(arguments, "options", [])
     config = getattr(arguments, "config", None)
     options = read_yaml(Path(config)) if config else {}
     for name in options:

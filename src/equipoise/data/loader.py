@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from math import ceil, prod
+from multiprocessing.context import BaseContext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -120,6 +122,13 @@ class _Rows(TorchDataset[tuple[dict[str, Tensor], dict[str, Tensor], Tensor | No
         )
 
 
+def _worker_context() -> BaseContext:
+    """Workers must not inherit this process's threads and locks; their server imports for all of them, so that they start fast."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "pandas"])
+    return context
+
+
 class StreamPart(Part):
     """A part that is prepared batch by batch, in worker processes, from arrays that stay on disk.
 
@@ -145,8 +154,7 @@ class StreamPart(Part):
             sampler=list(rows),
             num_workers=min(self._workers, len(rows)),
             pin_memory=self._device.type == "cuda",
-            # Workers must not inherit this process's threads and locks.
-            multiprocessing_context="forkserver" if self._workers else None,
+            multiprocessing_context=_worker_context() if self._workers else None,
         )
         for chosen, total, (inputs, present, target) in zip(rows, totals, loader, strict=True):
             yield Batch(inputs, present, target, chosen, self.complete, total).to(self._device)

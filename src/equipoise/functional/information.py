@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial import cKDTree  # type: ignore[import-untyped]
-from scipy.special import digamma  # type: ignore[import-untyped]
+from scipy.spatial import cKDTree
+from scipy.special import digamma
 from torch import Tensor
 
 from equipoise.errors import ConfigError, DataError

@@ -22,7 +22,7 @@ def discrepancy_ratios(scores: Sequence[float]) -> list[float]:
         Peng et al., Balanced Multimodal Learning via On-the-fly Gradient Modulation, CVPR 2022, arXiv 2203.15332.
 
     Example:
-        >>> discrepancy_ratios([0.6, 0.3])
+        >>> [round(ratio, 6) for ratio in discrepancy_ratios([0.6, 0.3])]
         [2.0, 0.5]
     """
     known = [score for score in scores if isfinite(score)]

@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array  # type: ignore[import-untyped]
+from scipy.sparse import csr_array
+from scipy.spatial.distance import cdist
 
 from equipoise.errors import ConfigError, DataError
 
@@ -55,9 +56,9 @@ def affinity(x: ArrayLike, neighbours: int = 20, mu: float = 0.5) -> _Floats:
     """
     values = _scored(x)
     _options(neighbours, mu)
-    distance = _squared(values, values)
-    np.fill_diagonal(distance, 0.0)
-    return _kernel(distance, *(_near(distance, neighbours, skip=1)[:, None], _near(distance, neighbours, skip=1)[None]), mu)
+    distance = cdist(values, values, "sqeuclidean")
+    near = np.sort(distance, axis=1)[:, 1 : neighbours + 1].mean(1)
+    return _kernel(distance, near[:, None], near, mu)
 
 
 def fuse_networks(affinities: Sequence[_Floats], neighbours: int = 20, iterations: int = 20, self_weight: float = 1.0) -> _Floats:
@@ -208,13 +209,12 @@ def sparse_affinity(x: ArrayLike, neighbours: int = 20, mu: float = 0.5) -> _Spa
     values = _scored(x)
     _options(neighbours, mu)
     samples = len(values)
-    distance, index = _nearest(values, values, min(neighbours + 1, samples))
-    distance, index = _without_self(distance, index)
+    distance, index = _nearest(values, None, min(neighbours, samples - 1))
     near = distance.mean(1)
     weights = _kernel(distance, near[:, None], near[index], mu)
-    diagonal = _kernel(np.zeros(samples), near, near, mu)
-    edges = _sparse(np.arange(samples).repeat(index.shape[1]), index.ravel(), weights.ravel(), (samples, samples))
-    own = _sparse(np.arange(samples), np.arange(samples), diagonal, (samples, samples))
+    rows = np.arange(samples)
+    edges = csr_array((weights.ravel(), (rows.repeat(index.shape[1]), index.ravel())), shape=(samples, samples))
+    own = csr_array((_kernel(np.zeros(samples), near, near, mu), (rows, rows)), shape=(samples, samples))
     return csr_array(edges.maximum(edges.T) + own)
 
 
@@ -247,33 +247,125 @@ def sparse_fuse(affinities: Sequence[_Sparse], neighbours: int = 20, iterations:
     """
     samples = _square(affinities)
     _options(neighbours)
-    networks = [csr_array(network) for network in affinities]
-    pattern = csr_array(
-        sum(
-            (_ones(network) + _ones(network).T for network in networks),
-            csr_array(np.eye(0), shape=(samples, samples)) if False else _identity(samples),
-        )
-    )
-    pattern.sum_duplicates()
-    pattern.sort_indices()
-    rows, columns = np.arange(samples).repeat(np.diff(pattern.indptr)), pattern.indices
-    # Every network on these edges is a vector; `mirror` finds the other direction of each edge.
-    mirror = csr_array((np.arange(len(rows)), columns, pattern.indptr), shape=(samples, samples)).T.tocsr()
-    mirror.sort_indices()
-    mirror = mirror.data
-    diagonal = (rows == columns).astype(np.float64)
+    networks = [csr_array(network, dtype=np.float64).tocoo() for network in affinities]
+    number = [network.row.astype(np.int64) * samples + network.col for network in networks]
+    mirrored = [network.col.astype(np.int64) * samples + network.row for network in networks]
+    # Edges in row order, each with its mirror image and the diagonal; every network is a vector over them.
+    edges = np.unique(np.concatenate([*number, *mirrored, np.arange(samples) * (samples + 1)]))
+    rows, columns = np.divmod(edges, samples)
+    mirror = np.searchsorted(edges, columns * samples + rows)
+    diagonal = rows == columns
 
-    def scaled(values: _Floats) -> _Floats:
+    def normalised(values: _Floats) -> _Floats:
         total = np.bincount(rows, values, samples)
         return values / np.where(total > 0, total, 1.0)[rows]
 
-    def matrix(values: _Floats) -> _Sparse:
-        return csr_array((values, columns, pattern.indptr), shape=(samples, samples))
+    states = []
+    for network, keys in zip(networks, number, strict=True):
+        values = normalised(np.bincount(np.searchsorted(edges, keys), network.data, len(edges)).astype(np.float64))
+        states.append((values + values[mirror]) / 2)
+    if len(states) > 1:
+        local = [_strongest(rows, columns, state, samples, neighbours) for state in states]
+        for _ in range(iterations):
+            total = sum(states, np.zeros(len(edges)))
+            spread = [
+                _spread(rows, columns, (total - state) / (len(states) - 1), *step)
+                for state, step in zip(states, local, strict=True)
+            ]
+            states = [(values + values[mirror]) / 2 + self_weight * diagonal for values in spread]
+    fused = normalised(sum(states, np.zeros(len(edges))) / len(states))
+    return csr_array(((fused + fused[mirror] + diagonal) / 2, (rows, columns)), shape=(samples, samples))
 
-    def on_edges(network: _Sparse) -> _Floats:
-        # Adding the pattern keeps every edge, in order; the network is what that adds.
-        full = csr_array(network + _sparse(rows, columns, np.ones(len(rows)), (samples, samples)))
-        full.sort_indices()
-        return np.asarray(full.data - 1.0)
 
-    raise NotImplementedError
+def _strongest(rows: _Integers, columns: _Integers, values: _Floats, samples: int, neighbours: int) -> tuple[_Integers, _Floats]:
+    """Return each row's largest values, as columns and shares of shape (samples, neighbours), filled up with shares of 0."""
+    degree = np.bincount(rows, minlength=samples)
+    order = np.lexsort((-values, rows))
+    rank = np.arange(len(rows)) - (degree.cumsum() - degree)[rows]
+    order, rank = order[rank < neighbours], rank[rank < neighbours]
+    width = int(min(neighbours, degree.max()))
+    index, shares = np.zeros((samples, width), np.int64), np.zeros((samples, width))
+    index[rows[order], rank], shares[rows[order], rank] = columns[order], values[order]
+    return index, _row_normalised(shares)
+
+
+def _spread(rows: _Integers, columns: _Integers, values: _Floats, index: _Integers, shares: _Floats) -> _Floats:
+    """Return ``S Q S^T`` on the edges of ``Q``, for ``S`` given as the columns and values of its rows."""
+    samples, width = index.shape
+    step = csr_array((shares.ravel(), (np.arange(samples).repeat(width), index.ravel())), shape=(samples, samples))
+    network = csr_array((values, (rows, columns)), shape=(samples, samples))
+    starts = np.searchsorted(rows, np.arange(samples + 1))
+    found = np.empty(len(rows))
+    for first in range(0, samples, _ROWS):
+        last = min(first + _ROWS, samples)
+        half = (step[first:last] @ network).toarray()
+        part = slice(starts[first], starts[last])
+        ends = columns[part]
+        found[part] = np.einsum("ek,ek->e", half[(rows[part] - first)[:, None], index[ends]], shares[ends])
+    return found
+
+
+def _attached(known: _Floats, unknown: _Floats, neighbours: int, mu: float) -> _Sparse:
+    """Return the edges of one modality; each row sums to 1."""
+    if known.shape[1] != unknown.shape[1]:
+        raise DataError(f"new samples have {unknown.shape[1]} features, expected {known.shape[1]}, as the training samples")
+    train, new = _scored(known), _scored(unknown, known)
+    near = _nearest(train, None, min(neighbours, len(train) - 1))[0].mean(1)
+    distance, index = _nearest(train, new, min(neighbours, len(train)))
+    shares = _row_normalised(_kernel(distance, distance.mean(1, keepdims=True), near[index], mu))
+    rows = np.arange(len(new)).repeat(index.shape[1])
+    return csr_array((shares.ravel(), (rows, index.ravel())), shape=(len(new), len(train)))
+
+
+def _kernel(distance: _Floats, near: _Floats, other_near: _Floats, mu: float) -> _Floats:
+    deviation = mu * np.maximum((near + other_near + distance) / 3, _TINY)
+    return np.asarray(np.exp(-0.5 * (distance / deviation) ** 2) / (deviation * np.sqrt(2 * np.pi)), np.float64)
+
+
+def _nearest(values: _Floats, query: _Floats | None, neighbours: int) -> tuple[_Floats, _Integers]:
+    """Return squared distances and numbers of the nearest of ``values``: to ``query``, or to each of them but itself."""
+    from sklearn.neighbors import NearestNeighbors
+
+    distance, index = NearestNeighbors(n_neighbors=neighbours).fit(values).kneighbors(query)
+    return distance**2, index
+
+
+def _scored(x: ArrayLike, reference: _Floats | None = None) -> _Floats:
+    values = _table(x)
+    base = values if reference is None else reference
+    if len(base) < 2:
+        raise DataError(f"{len(base)} samples were given, expected at least 2 to compare")
+    varies = np.ptp(base, axis=0) > 0
+    return np.asarray((values - base.mean(0)) / np.where(varies, base.std(0, ddof=1), 1.0) * varies, np.float64)
+
+
+def _table(x: ArrayLike) -> _Floats:
+    values = np.asarray(x, np.float64)
+    if values.ndim != 2 or not np.isfinite(values).all():
+        raise DataError(f"features of shape {values.shape} were given, expected (samples, features) of finite numbers")
+    return values
+
+
+def _square(networks: Sequence[Any]) -> int:
+    shapes = [tuple(network.shape) for network in networks]
+    if not shapes or any(shape != (shapes[0][0], shapes[0][0]) for shape in shapes):
+        raise DataError(
+            f"networks of shapes {shapes} were given, expected at least one, and the same (samples, samples) for each"
+        )
+    return int(shapes[0][0])
+
+
+def _options(neighbours: int, mu: float = 1.0) -> None:
+    if neighbours < 1:
+        raise ConfigError(f"the number of neighbours is {neighbours}, expected at least 1")
+    if not mu > 0:
+        raise ConfigError(f"mu is {mu}, expected a positive number")
+
+
+def _symmetric(values: _Floats) -> _Floats:
+    return (values + values.T) / 2
+
+
+def _row_normalised(values: _Floats) -> _Floats:
+    total = values.sum(1, keepdims=True)
+    return np.asarray(values / np.where(total > 0, total, 1.0), np.float64)

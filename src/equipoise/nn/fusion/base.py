@@ -122,7 +122,7 @@ class AdditiveFusion(Fusion):
     def coalitions(self, features: Features, present: Present, members: Tensor) -> Tensor:
         terms = self.terms(features, present)
         chosen = members.to(terms.dtype) @ terms.flatten(1)
-        return chosen.view(len(members), *terms.shape[1:]) + self.constant()
+        return chosen.view(len(members), *terms.shape[1:]).add_(self.constant())
 
 
 def _keep(value: Tensor, mask: Tensor | None) -> Tensor:
