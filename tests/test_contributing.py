@@ -30,6 +30,9 @@ METHOD, READER, ENCODER = "fading_unimodal", "jsonl", "gru"
 @pytest.fixture(autouse=True)
 def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Put the files of the page into their packages, for one test."""
+    registries: tuple[Registry[Any], ...] = (METHODS, READERS, ENCODERS)
+    for registry in registries:
+        registry.names()  # finds what is there without the page
     known = set(sys.modules)
     for place, code in FILES.items():
         path = tmp_path / "added" / f"{place}.py"
@@ -37,7 +40,6 @@ def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         path.write_text(code)
         package = importlib.import_module(path.parent.relative_to(tmp_path / "added").as_posix().replace("/", "."))
         monkeypatch.setattr(package, "__path__", [*package.__path__, str(path.parent)])
-    registries: tuple[Registry[Any], ...] = (METHODS, READERS, ENCODERS)
     for registry in registries:
         monkeypatch.setattr(registry, "_items", {name: registry.get(name) for name in registry.names()})
         monkeypatch.setattr(registry, "_discovered", False)
@@ -54,7 +56,9 @@ def samples(tmp_path: Path) -> Path:
     lines = []
     for number, label in enumerate(labels()):
         speech = random.normal(size=(5, 3)) + number % 3
-        lines.append(json.dumps({"id": f"s{number}", "label": label, "speech": speech.tolist(), "face": random.normal(size=4).tolist()}))
+        lines.append(
+            json.dumps({"id": f"s{number}", "label": label, "speech": speech.tolist(), "face": random.normal(size=4).tolist()})
+        )
     path = tmp_path / "samples.jsonl"
     path.write_text("\n".join(lines))
     return path
@@ -81,7 +85,14 @@ def test_the_paths_of_the_page_exist() -> None:
 
 def test_all_three_together(samples: Path, tmp_path: Path) -> None:
     assert "classes: a 20, b 20, c 20" in done("data", "describe", samples)
-    words = ["--modalities", "{speech: {kind: array}, face: {}}", "--encoder.speech.name", ENCODER, "--encoder.speech.layers", "2"]
+    words = [
+        "--modalities",
+        "{speech: {kind: array}, face: {}}",
+        "--encoder.speech.name",
+        ENCODER,
+        "--encoder.speech.layers",
+        "2",
+    ]
     run = tmp_path / "run"
     out = done("fit", samples, *words, "--method", METHOD, "--method.weight", "0.5", *QUICK, "--out", run)
     assert "fading_unimodal on samples" in out
@@ -99,7 +110,9 @@ def test_mistakes_are_told_as_everywhere(samples: Path, tmp_path: Path) -> None:
     assert call("fit", samples, "--method", METHOD, "--method.weight", "-1", "--out", run).error() == (
         "method fading_unimodal: weight = -1.0 is out of range, expected at least 0"
     )
-    assert call("fit", samples, "--encoder", ENCODER, "--out", run).error().startswith("encoder gru needs samples of shape (steps")
+    assert (
+        call("fit", samples, "--encoder", ENCODER, "--out", run).error().startswith("encoder gru needs samples of shape (steps")
+    )
     samples.write_text(samples.read_text()[:-9])
     assert call("data", "describe", samples).error().startswith(f"{samples} cannot be read as a file of JSON lines: ")
 

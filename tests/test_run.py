@@ -29,7 +29,10 @@ def train(data: Any = None, **options: Any) -> equipoise.Run:
 def test_kinds_of_data_in_memory() -> None:
     """A DataFrame, an array and a tensor of the same numbers give the same model."""
     table = columns("", 5, 2.0, 2)
-    runs = [train({"a": value, "b": pictures()}, target=labels()) for value in (table, table.to_numpy(), torch.tensor(table.to_numpy()))]
+    runs = [
+        train({"a": value, "b": pictures()}, target=labels())
+        for value in (table, table.to_numpy(), torch.tensor(table.to_numpy()))
+    ]
     assert runs[0].metrics == runs[1].metrics == runs[2].metrics
 
 
@@ -163,7 +166,9 @@ def test_evaluation_of_parts_and_coalitions() -> None:
     found = run.evaluate(mapping(), target=labels(), coalitions=[("scan", "blood")])
     assert {name: found[name] for name in run.metrics} == run.metrics
     assert found["[scan+blood]"]["samples"] == 12
-    sizes = [run.evaluate(mapping(), target=labels(), part=part)["fused"]["samples"] for part in ("train", "validation", "test", "all")]
+    sizes = [
+        run.evaluate(mapping(), target=labels(), part=part)["fused"]["samples"] for part in ("train", "validation", "test", "all")
+    ]
     assert sizes == [42, 6, 12, 60]
     with pytest.raises(DataError, match="carry no known label|target"):
         run.evaluate(mapping())

@@ -30,7 +30,10 @@ from tests.end_to_end.harness import call
         (["--method", "ogm", "--method.alpha"], "option --method.alpha needs a value"),
         (["--method.alpha", "1"], "method: found options ('alpha') but no name, expected --method NAME (in YAML: name: NAME)"),
         (["--fusion", "gatde"], "unknown fusion 'gatde', did you mean 'gated'?"),
-        (["--method", "mla", "--fusion", "gated"], "method mla needs fusion 'entropy_gate', found fusion = 'gated'; leave it out"),
+        (
+            ["--method", "mla", "--fusion", "gated"],
+            "method mla needs fusion 'entropy_gate', found fusion = 'gated'; leave it out",
+        ),
         (["--encoder", "mpl"], "unknown encoder 'mpl', did you mean 'mlp'?"),
         (
             ["--encoder", "mlp", "--encoder.hiden", "9"],
@@ -74,7 +77,10 @@ def test_cuda_without_cuda(tmp_path: Path) -> None:
         ("method: [ogm]\n", "method: expected a name or a mapping with a name, found ['ogm']"),
         ("method: {name: ogm, alhpa: 1}\n", "method ogm: unknown option 'alhpa', did you mean 'alpha'?"),
         ("encoder: {wosrt: {name: mlp}}\n", "encoder: unknown modality 'wosrt', did you mean 'worst'?"),
-        ("x: !!python/object/apply:os.getcwd []\n", "FILE, line 1: this is not YAML (could not determine a constructor for the tag"),
+        (
+            "x: !!python/object/apply:os.getcwd []\n",
+            "FILE, line 1: this is not YAML (could not determine a constructor for the tag",
+        ),
     ],
 )
 def test_mistakes_in_a_configuration_file(tmp_path: Path, content: str, sentence: str) -> None:
@@ -95,7 +101,9 @@ def test_a_configuration_file_that_cannot_be_read(tmp_path: Path) -> None:
 def test_what_a_command_needs() -> None:
     assert call("fit").error() == "which data? give a folder, a file or the name of an embedded set (equipoise data list)"
     assert call("fit", "digits").error() == "where should the run be stored? give --out RUN"
-    assert call("predict", "run", "digits").error() == "the following arguments are required: --out; see: equipoise predict --help"
+    assert (
+        call("predict", "run", "digits").error() == "the following arguments are required: --out; see: equipoise predict --help"
+    )
     assert call("fitt").error() == "unknown command 'fitt', did you mean 'fit'?"
     assert call("methods", "omg").error() == "unknown method 'omg', did you mean 'ogm'?"
     assert call("data", "lst").error().startswith("argument ACTION: invalid choice: 'lst'")
@@ -103,7 +111,11 @@ def test_what_a_command_needs() -> None:
 
 
 def test_options_of_another_command(tmp_path: Path) -> None:
-    for words in (["evaluate", tmp_path, "digits"], ["predict", tmp_path, "digits", "--out", "p.csv"], ["data", "describe", "digits"]):
+    for words in (
+        ["evaluate", tmp_path, "digits"],
+        ["predict", tmp_path, "digits", "--out", "p.csv"],
+        ["data", "describe", "digits"],
+    ):
         for option in ("--encoder.hidden", "--method.alpha", "--epochs"):
             assert call(*words, option, "3").error().startswith(f"unknown option '{option}', ")
     for words in (["methods"], ["demo"], ["data", "list"]):

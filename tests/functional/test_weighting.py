@@ -180,7 +180,7 @@ def test_fused_weight_and_mean_dependence() -> None:
     assert mean_dependence(RHO).item() == pytest.approx(sum(pairs) / 6)
     assert mean_dependence(torch.zeros(1, 1)).item() == 1
     assert fused_weight(0.0) == 1.5
-    assert float(fused_weight(mean_dependence(torch.zeros(1, 1)))) == 1
+    assert fused_weight(mean_dependence(torch.zeros(1, 1)).item()) == 1
     assert fused_weight(0.2, eta=0.0) == 1
 
 

@@ -36,7 +36,7 @@ def make_context(
     method.setup(ctx)
     ctx.phase = Phase()
     ctx.epochs = settings.epochs
-    ctx.optimizer = PhaseOptimizer(model, ctx.phase, settings, method.card.scales_updates)
+    ctx.optimizer = PhaseOptimizer(model, ctx.phase, settings)
     return ctx
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -21,10 +22,10 @@ from equipoise.training.optimizers import Freezer, PhaseOptimizer, schedule_fact
 SHAPES = {"alpha": (6,), "beta": (5,)}
 
 
-def make(by_modality: bool = True, **options: Any) -> tuple[MultimodalModel, PhaseOptimizer]:
+def make(**options: Any) -> tuple[MultimodalModel, PhaseOptimizer]:
     model = toy_model(SHAPES)
     settings = TrainingOptions(**{"learning_rate": 0.1, "weight_decay": 0.0, "schedule": "constant", **options})
-    return model, PhaseOptimizer(model, Phase(), settings, by_modality)
+    return model, PhaseOptimizer(model, Phase(), settings)
 
 
 def fill(model: nn.Module, value: float = 1.0) -> None:
@@ -44,26 +45,22 @@ def test_schedules_are_their_closed_forms(epochs: int, epoch: int) -> None:
 def test_rate_of_an_epoch_is_that_of_run_phase_and_schedule() -> None:
     model = toy_model(SHAPES)
     options = TrainingOptions(learning_rate=0.2, schedule="cosine")
-    optimizer = PhaseOptimizer(model, Phase(learning_rate=0.5), options, True)
+    optimizer = PhaseOptimizer(model, Phase(learning_rate=0.5), options)
     optimizer.start_epoch(5, 10)
     assert optimizer.rate == pytest.approx(0.05)
     assert {group["lr"] for group in optimizer.torch.param_groups} == {optimizer.rate}
 
 
-@pytest.mark.parametrize("by_modality", [True, False])
-def test_every_parameter_is_in_one_group(by_modality: bool) -> None:
-    model, optimizer = make(by_modality)
+def test_every_parameter_is_in_one_group() -> None:
+    model, optimizer = make()
     ids = [id(item) for item in optimizer.parameters()]
     assert len(ids) == len(set(ids))
     assert set(ids) == {id(item) for item in model.parameters()}
-    owners = [group["owner"] for group in optimizer.torch.param_groups]
-    assert sorted(map(str, owners)) == (["None", "alpha", "beta"] if by_modality else ["None"])
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
-@pytest.mark.parametrize("by_modality", [True, False])
-def test_new_parameters_join_at_the_rate_in_force(name: str, by_modality: bool) -> None:
-    model, optimizer = make(by_modality, optimizer=name, schedule="cosine", momentum=0.0)
+def test_new_parameters_join_at_the_rate_in_force(name: str) -> None:
+    model, optimizer = make(optimizer=name, schedule="cosine", momentum=0.0)
     optimizer.start_epoch(0, 4)
     fill(model)
     optimizer.step()
@@ -109,18 +106,29 @@ def test_scales_multiply(name: str) -> None:
     torch.testing.assert_close(change, torch.full_like(change, 0.025), rtol=1e-3, atol=1e-6)
 
 
-def test_a_scale_that_was_not_declared_is_an_error() -> None:
-    """Without groups per modality it would do nothing under an adaptive optimizer."""
-    _, optimizer = make(by_modality=False)
-    with pytest.raises(RuntimeError, match="scales_updates"):
-        optimizer.scale("beta", 0.5)
+def test_a_scaled_step_of_adamw_is_that_of_a_scaled_learning_rate() -> None:
+    """Weight decay included, and whatever the running moments are."""
+    model, optimizer = make(weight_decay=0.5)
+    twin = copy.deepcopy(model)
+    groups = [{"params": twin.parameters_of("beta")}, {"params": [*twin.parameters_of("alpha"), *twin.shared_parameters()]}]
+    reference = torch.optim.AdamW(groups, lr=0.1, weight_decay=0.5)
+    optimizer.start_epoch(0, 1)
+    for step, factor in enumerate((0.3, 1.0, 0.7)):
+        for item, other in zip(model.parameters(), twin.parameters(), strict=True):
+            item.grad = torch.randn(item.shape, generator=torch.Generator().manual_seed(step))
+            other.grad = item.grad.clone()
+        optimizer.scale("beta", factor)
+        optimizer.step()
+        reference.param_groups[0]["lr"] = 0.1 * factor
+        reference.step()
+    for item, other in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(item, other)
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
-@pytest.mark.parametrize("by_modality", [True, False])
-def test_who_has_no_gradient_does_not_move(name: str, by_modality: bool) -> None:
+def test_who_has_no_gradient_does_not_move(name: str) -> None:
     """Also not by weight decay or momentum, also if its first gradient comes later than that of others."""
-    model, optimizer = make(by_modality, optimizer=name, weight_decay=0.5)
+    model, optimizer = make(optimizer=name, weight_decay=0.5)
     optimizer.start_epoch(0, 1)
     for turn in (["alpha"], ["alpha", "beta"], ["beta"], ["alpha"]):
         before = weights(model)
@@ -184,7 +192,7 @@ def test_a_phase_holds_its_parameters_and_those_that_may_train() -> None:
         return model.parameters_of("beta")
 
     model.parameters_of("beta")[0].requires_grad_(False)
-    optimizer = PhaseOptimizer(model, Phase(parameters=chosen), TrainingOptions(), True)
+    optimizer = PhaseOptimizer(model, Phase(parameters=chosen), TrainingOptions())
     assert [id(item) for item in optimizer.parameters()] == [id(item) for item in model.parameters_of("beta")[1:]]
 
 

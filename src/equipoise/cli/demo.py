@@ -46,9 +46,8 @@ def run(arguments: argparse.Namespace, unknown: Sequence[str]) -> int:
         "right, so none is taught to be right by itself."
     )
     console.print(f"\nruns: {folder}", highlight=False, markup=False, soft_wrap=True)
-    console.print(
-        f"next: equipoise methods; equipoise data list; equipoise fit {_DATA} --method ogm --out runs/ogm", highlight=False
-    )
+    words = f"next: equipoise methods; equipoise data list; equipoise fit {_DATA} --method ogm --out runs/ogm"
+    console.print(words, highlight=False, soft_wrap=True)
     return 0
 
 

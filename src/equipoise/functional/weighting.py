@@ -95,7 +95,7 @@ def modality_weights(need: Tensor, support: Tensor, temperature: float = 0.25, l
 
     Example:
         >>> modality_weights(torch.tensor([0.0, 0.5, 1.0]), torch.tensor([1.0, 0.9, 0.0]))  # strong, weak, junk
-        tensor([0.3743, 2.2514, 0.3743])
+        tensor([0.3727, 2.2546, 0.3727])
     """
     if need.shape != support.shape or need.dim() != 1:
         raise DataError(
@@ -130,7 +130,7 @@ def mean_dependence(dependence: Tensor) -> Tensor:
     return others.sum() / (count * (count - 1)) if count > 1 else others.new_ones(())
 
 
-def fused_weight(rho_mean: Tensor | float, eta: float = 0.5) -> Tensor | float:
+def fused_weight(rho_mean: float, eta: float = 0.5) -> float:
     """Return the weight of the fused loss: ``w = 1 + eta * (1 - rho_mean)``.
 
     The less the modalities repeat one another, the more the joint model counts. Our choice.

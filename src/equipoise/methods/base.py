@@ -37,7 +37,6 @@ class MethodCard:
         backwards: Backward passes per batch, likewise.
         extra: What it costs beyond, in words.
         fusion: The fusion it needs, or empty where any will do.
-        scales_updates: Whether it scales the updates of single encoders.
         order_matters: Whether the order in which modalities are listed matters.
         neutral: Hyper-parameters under which it equals joint training bit for bit; None where there are none.
         differs: How it departs from the paper or its published code.
@@ -54,7 +53,6 @@ class MethodCard:
     backwards: float = 1.0
     extra: str = ""
     fusion: str = ""
-    scales_updates: bool = False
     order_matters: bool = False
     neutral: Mapping[str, Any] | None = None
     differs: str = ""

@@ -22,7 +22,6 @@ from equipoise.training.context import Context
         venue="CVPR 2022",
         arxiv="2203.15332",
         kind="gradient",
-        scales_updates=True,
         neutral={"alpha": 0.0, "noise": False},
         differs=(
             "Any number of modalities: rho_m compares with the mean of the others, the paper's ratio for two. All weights of an "
@@ -54,11 +53,14 @@ class OGM(Method):
         for name, ratio in zip(names, ratios, strict=True):
             coefficient = ogm_coefficient(ratio, self.alpha)
             ctx.log(f"coefficient.{name}", coefficient, neutral=1.0)
+            if not self.noise:
+                ctx.optimizer.scale(name, coefficient)
+                continue
             weights = [item.grad for item in ctx.model.parameters_of(name) if item.grad is not None and item.ndim > 1]
-            spread = [gradient.std() for gradient in weights] if self.noise else []
+            spread = [gradient.std() for gradient in weights]
             ctx.optimizer.scale(name, coefficient)
-            noise = ctx.generator(f"ogm noise {name}") if self.noise else None
-            for gradient, deviation in zip(weights, spread, strict=False):
+            noise = ctx.generator(f"ogm noise {name}")
+            for gradient, deviation in zip(weights, spread, strict=True):
                 drawn = torch.randn(gradient.shape, generator=noise, dtype=gradient.dtype).to(gradient.device)
                 gradient.addcmul_(drawn, deviation + 1e-8)
 

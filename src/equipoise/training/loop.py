@@ -96,7 +96,7 @@ class Loop:
         ctx, method, options = self.ctx, self.method, self.ctx.options
         ctx.phase, ctx.epochs = phase, phase.epochs or options.epochs
         self._freezer.train_only(phase.parameters(ctx.model))
-        ctx.optimizer = PhaseOptimizer(ctx.model, phase, options, method.card.scales_updates)
+        ctx.optimizer = PhaseOptimizer(ctx.model, phase, options)
         selection = Selection(phase.monitor, options.monitor, options.patience)
         skip = self._restore(resume, selection) if resume else 0
         loader = ctx.train_loader()

@@ -46,27 +46,23 @@ class PhaseOptimizer:
         model: The model.
         phase: Says which parameters train.
         options: Optimizer, learning rate, schedule and clipping.
-        by_modality: Whether updates will be scaled per modality, which takes a parameter group per encoder.
     """
 
-    def __init__(self, model: MultimodalModel, phase: Phase, options: TrainingOptions, by_modality: bool) -> None:
+    def __init__(self, model: MultimodalModel, phase: Phase, options: TrainingOptions) -> None:
         self._model = model
         self._phase = phase
         self._options = options
-        self._by_modality = by_modality
         self._factors: dict[str, float] = {}
         self._known: set[int] = set()
         self._rate = options.learning_rate * phase.learning_rate
-        groups = self._new_groups()
         common: dict[str, Any] = {"lr": self._rate, "weight_decay": options.weight_decay}
         # The fused kernels are the same arithmetic in one call. That of SGD fails where some parameters get their first
         # gradient later than others, as they do when modalities take turns or are missing.
         self.torch: torch.optim.Optimizer = (
-            torch.optim.AdamW(groups, fused=True, **common)
+            torch.optim.AdamW(self._new_parameters(), fused=True, **common)
             if options.optimizer == "adamw"
-            else torch.optim.SGD(groups, momentum=options.momentum, foreach=True, **common)
+            else torch.optim.SGD(self._new_parameters(), momentum=options.momentum, foreach=True, **common)
         )
-        self._adopt_groups()
 
     @property
     def adaptive(self) -> bool:
@@ -82,32 +78,18 @@ class PhaseOptimizer:
         """Return the parameters that train, in a fixed order."""
         return [parameter for group in self.torch.param_groups for parameter in group["params"]]
 
-    def _new_groups(self) -> list[dict[str, Any]]:
-        """Return groups of the phase's parameters that no group has yet."""
+    def _new_parameters(self) -> list[nn.Parameter]:
+        """Return the phase's parameters that have not joined yet."""
         chosen = self._phase.parameters(self._model)
         new = [item for item in chosen if item.requires_grad and id(item) not in self._known]
         self._known |= {id(item) for item in new}
-        if not self._by_modality:
-            return [{"params": new, "owner": None}] if new else []
-        owner = {id(item): name for name in self._model.modalities for item in self._model.parameters_of(name)}
-        groups: dict[str | None, list[nn.Parameter]] = {}
-        for item in new:
-            groups.setdefault(owner.get(id(item)), []).append(item)
-        return [{"params": items, "owner": name} for name, items in groups.items()]
-
-    def _adopt_groups(self) -> None:
-        self._owned: dict[str, list[dict[str, Any]]] = {}
-        for group in self.torch.param_groups:
-            if group["owner"] is not None:
-                self._owned.setdefault(group["owner"], []).append(group)
+        return new
 
     def adopt_new_parameters(self) -> None:
         """Let parameters join that the model has gained."""
-        groups = self._new_groups()
-        for group in groups:
-            self.torch.add_param_group({**group, "lr": self._rate})
-        if groups:
-            self._adopt_groups()
+        new = self._new_parameters()
+        if new:
+            self.torch.add_param_group({"params": new, "lr": self._rate})
 
     def start_epoch(self, epoch: int, epochs: int) -> None:
         """Set the learning rate of an epoch and let new parameters join."""
@@ -119,18 +101,13 @@ class PhaseOptimizer:
     def scale(self, modality: str, factor: float) -> None:
         """Scale the next update of a modality's encoder.
 
-        Under SGD the gradient is multiplied. Under an adaptive optimizer a factor on the gradient would cancel, so the
-        learning rate of the encoder's group is multiplied for one step.
+        Under SGD the gradient is multiplied. Under an adaptive optimizer a factor on the gradient would cancel, so the step
+        itself is: it then is that of a learning rate multiplied by the factor.
 
         Args:
             modality: Whose encoder.
             factor: The factor; a second one multiplies the first.
-
-        Raises:
-            RuntimeError: The method did not declare that it scales updates.
         """
-        if not self._by_modality:
-            raise RuntimeError("a method that scales updates must say so in its card: scales_updates=True")
         if factor == 1.0:
             return
         if self.adaptive:
@@ -139,24 +116,27 @@ class PhaseOptimizer:
             gradients = [item.grad for item in self._model.parameters_of(modality) if item.grad is not None]
             torch._foreach_mul_(gradients, factor)
 
+    @torch.no_grad()
     def step(self) -> None:
         """Clip and apply the gradients."""
         if self._options.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters(), self._options.clip_norm)
-        for name, factor in self._factors.items():
-            for group in self._owned.get(name, ()):
-                group["lr"] = self._rate * factor
+        scaled = [
+            ([item for item in self._model.parameters_of(name) if item.grad is not None], factor)
+            for name, factor in self._factors.items()
+        ]
+        before = [[item.clone() for item in items] for items, _ in scaled]
         self.torch.step()
-        for name in self._factors:
-            for group in self._owned.get(name, ()):
-                group["lr"] = self._rate
+        for (items, factor), old in zip(scaled, before, strict=True):
+            if items:
+                torch._foreach_lerp_(items, old, 1.0 - factor)
         self._factors.clear()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the optimizer's state and which parameters its groups hold, by name."""
         names = {id(item): name for name, item in self._model.named_parameters()}
         groups = [[names[id(item)] for item in group["params"]] for group in self.torch.param_groups]
-        return {"torch": self.torch.state_dict(), "groups": groups, "owners": [g["owner"] for g in self.torch.param_groups]}
+        return {"torch": self.torch.state_dict(), "groups": groups}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a state; groups are rebuilt as they were, whatever order parameters joined in."""
@@ -164,12 +144,11 @@ class PhaseOptimizer:
         self.torch.param_groups.clear()
         self.torch.state.clear()
         self._known.clear()
-        for names, owner in zip(state["groups"], state["owners"], strict=True):
+        for names in state["groups"]:
             parameters = [by_name[name] for name in names]
             self._known |= {id(item) for item in parameters}
-            self.torch.add_param_group({"params": parameters, "owner": owner, "lr": self._rate})
+            self.torch.add_param_group({"params": parameters, "lr": self._rate})
         self.torch.load_state_dict(state["torch"])
-        self._adopt_groups()
 
 
 class Freezer:
