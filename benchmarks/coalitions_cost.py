@@ -6,14 +6,15 @@ import argparse
 import time
 from functools import partial
 
-import equipoise
 import torch
+from torch import Tensor
+
+import equipoise
 from common import DATA, Table, interleave, ratio, report, verdict
 from equipoise.batch import Outputs
 from equipoise.data.loader import Loader, Part
 from equipoise.evaluation.coalitions import Coalition, all_coalitions
 from equipoise.inference.predictor import Predictor
-from torch import Tensor
 
 ONE, ALL, PASSES = "one evaluation", "all coalitions", "63 full passes"
 FUSIONS = ("concat", "sum", "logit", "gated", "film", "attention")
@@ -92,16 +93,16 @@ def measure(fusion: str, rounds: int) -> list[str]:
 
 
 NOTES = [
-    "mfeat, all 2000 samples, six modalities, MLP encoders (64 hidden, 64 features), a model of three epochs. CPU milliseconds of "
-    "one thread, medians; variants run in turn, a ratio is that of one round.",
-    "One evaluation: `Predictor.outputs` (encode, fuse, unimodal logits) and the accuracy of the fused and the six unimodal outputs. "
-    "All coalitions: the same, then the logits of all 63 coalitions from the features at hand and their accuracies.",
+    "mfeat, all 2000 samples, six modalities, MLP encoders (64 hidden, 64 features), a model of three epochs. CPU milliseconds "
+    "of one thread, medians; variants run in turn, a ratio is that of one round.",
+    "One evaluation: `Predictor.outputs` (encode, fuse, unimodal logits) and the accuracy of the fused and the six unimodal "
+    "outputs. All coalitions: the same, then the logits of all 63 coalitions from the features at hand and their accuracies.",
     "63 full passes: each coalition through its own encoders and the fusion, and the accuracies. Largest difference of logits is "
     "relative to the largest logit.",
-    "`Predictor.evaluate` (last column) prepares the raw data and lets scikit-learn compute seven metrics of 7 outputs, or of 7 + 63: "
+    "`Predictor.evaluate` (last column) prepares the raw data and lets scikit-learn compute seven metrics of 7 outputs, or of 70: "
     "there the metrics, not the model, take the time.",
-    "concat, sum and logit are additive: one matrix product answers all coalitions. The other fusions run once per coalition, and "
-    "their cost is that of the fusion itself.",
+    "concat, sum and logit are additive: one matrix product answers all coalitions. The other fusions run once per coalition, "
+    "and their cost is that of the fusion itself.",
 ]
 
 
@@ -111,7 +112,17 @@ def main() -> None:
     parser.add_argument("--fusions", nargs="+", choices=FUSIONS, default=FUSIONS, help="fusions (default: all)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    columns = ["fusion", ONE, ALL, PASSES, "all / one [quartiles]", "target", "x faster than passes", "difference", "evaluate: one / all"]
+    columns = [
+        "fusion",
+        ONE,
+        ALL,
+        PASSES,
+        "all / one [quartiles]",
+        "target",
+        "x faster than passes",
+        "difference",
+        "evaluate: one / all",
+    ]
     table = Table("All 63 coalitions of six modalities (ms)", columns)
     table.rows += [measure(fusion, arguments.rounds) for fusion in arguments.fusions]
     report("coalitions_cost", "Cost of all coalitions", [table], NOTES)

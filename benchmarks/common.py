@@ -119,7 +119,7 @@ def facts() -> list[str]:
         f"command: `python benchmarks/{' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])}`",
         f"commit: {commit.stdout.strip() or 'unknown'}",
         f"python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}",
-        f"{platform.system()} {platform.machine()}, {_processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} torch threads",
+        f"{platform.system()} {platform.machine()}, {_processor()}, {os.cpu_count()} cores",
     ]
 
 

@@ -12,13 +12,14 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rich.console import Console
+from rich.progress import track
+
 from common import Table, report
 from equipoise.errors import RunError
 from equipoise.files import read_json
 from equipoise.methods.base import METHODS
 from equipoise.training.checkpoint import load_checkpoint
-from rich.console import Console
-from rich.progress import track
 
 DATA = "wisconsin"
 OPTIONS = {"epochs": 12, "encoder": "mlp", "encoder.dropout": 0.2, "threads": 1, "device": "cpu", "checkpoint-seconds": 0}
@@ -111,14 +112,16 @@ def main() -> None:
             for method in track(methods, "methods", console=Console(stderr=True), transient=True)
         ]
     total, equal = sum(len(item.kills) for item in outcomes), sum(not item.different for item in outcomes)
-    table = Table(f"{total} kills: {equal} of {len(outcomes)} runs end bit for bit as undisturbed", ["method", "killed at", "different"])
+    table = Table(
+        f"{total} kills: {equal} of {len(outcomes)} runs end bit for bit as undisturbed", ["method", "killed at", "different"]
+    )
     table.rows += [[item.method, "; ".join(item.kills), ", ".join(item.different) or "nothing"] for item in outcomes]
     options = " ".join(f"--{name} {value}" for name, value in OPTIONS.items())
     notes = [
         f"`equipoise fit {DATA} --method NAME {options} --out RUN` in a process of its own, SIGKILL at a random moment, then "
         "`equipoise fit --resume RUN`, killed again, and so on, until it is left to end.",
-        f"Compared byte for byte with a run that was not killed: {', '.join(EQUAL)}; equal but for the time taken: summary.json; and "
-        "the names of all files.",
+        f"Compared byte for byte with a run that was not killed: {', '.join(EQUAL)}; equal but for the time taken: summary.json; "
+        "and the names of all files.",
         "'killed at' is the place of the last checkpoint, from which the run went on.",
     ]
     report("kill_resume", "Kill and resume", [table], notes)

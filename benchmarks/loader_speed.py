@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
 from common import Setup, Spread, Table, interleave, ratio, report, verdict
 from equipoise.data.loader import Loader, MemoryPart, Part, StreamPart
 from equipoise.data.preprocessing import Preprocessing
 from equipoise.data.sources import open_dataset
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 WIDTHS = {"cnv": 515, "mrna": 260, "rppa": 164}
 BATCH = 64

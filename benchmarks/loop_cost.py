@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
 from common import Setup, Table, interleave, ratio, report, verdict
 from equipoise.config import TrainingOptions
 from equipoise.data.loader import MemoryPart
@@ -20,8 +23,6 @@ from equipoise.tasks import Classification
 from equipoise.training.context import Context
 from equipoise.training.loop import Loop
 from equipoise.training.runtime import Runtime
-from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - torch's own idiom
 
 HAND, TRAIN_ONLY = "hand-written", "training alone"
 
@@ -71,7 +72,9 @@ class Case:
 
 
 CASES = {
-    "brca": Case("MLPs of the size of tcga_brca", {"cnv": (515,), "mrna": (260,), "rppa": (164,)}, "mlp", 5, 369, 61, 64, 20, 1.10),
+    "brca": Case(
+        "MLPs of the size of tcga_brca", {"cnv": (515,), "mrna": (260,), "rppa": (164,)}, "mlp", 5, 369, 61, 64, 20, 1.10
+    ),
     "images": Case(
         "small ResNets on two 64x64 images", {"colour": (3, 64, 64), "depth": (1, 64, 64)}, "cnn", 10, 64, 32, 32, 1, 1.03
     ),
@@ -243,8 +246,9 @@ NOTES = [
     "round, the table shows medians.",
     "Both loops have the same layers, initial weights, batches and fused AdamW at a constant learning rate; the title says how "
     "far the weights are apart after equal batches.",
-    "Hand-written, per update: gather of the batch by indexing (`value[rows]`), zero_grad, forward, cross_entropy, backward, step, sum of losses. Per "
-    "epoch: order of the samples, one validation pass with loss and accuracy, a copy of the weights if it is the best.",
+    "Hand-written, per update: gather of the batch by indexing (`value[rows]`), zero_grad, forward, cross_entropy, backward, "
+    "step, sum of losses. Per epoch: "
+    "order of the samples, one validation pass with loss and accuracy, a copy of the weights if it is the best.",
     "joint does beyond that, per epoch: loss, accuracy, balanced accuracy and macro-F1 of the fused output and of each modality, "
     "the log line, the question whether a checkpoint is due; per update: a random state of its own (for bit-exact resuming).",
     "'index_select': the hand-written loop with the faster gather that our loader uses. 'default AdamW': torch's choice when one "

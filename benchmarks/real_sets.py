@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import DATA, RESULTS, Table, report
 from rich.console import Console
 from rich.progress import Progress
+
+from common import DATA, RESULTS, Table, report
 
 ROWS = RESULTS / "real_sets.jsonl"
 FOLDS = 5
@@ -151,10 +152,10 @@ def set_table(name: str, rows: Sequence[Row]) -> tuple[Table, Sequence[str]]:
 
 
 NOTES = [
-    "Percent, mean ± standard deviation over 5 folds (stratified; gesture_phase: whole videos, so a fold is one or two of seven). "
+    "Percent, mean ± standard deviation over 5 folds (stratified; gesture_phase: whole videos, one or two of seven a fold). "
     "Every method sees the same folds. 15 % of each training part select the epoch; nothing was chosen by looking at test.",
-    "Library defaults (AdamW, learning rate 1e-3, batch 64, at most 100 epochs, patience 20, MLP or small ResNet by kind, methods "
-    "with their default hyper-parameters), seed 0; av_digits has 6 epochs per phase instead of 100, for time.",
+    "Library defaults (AdamW, learning rate 1e-3, batch 64, at most 100 epochs, patience 20, MLP or small ResNet by kind, "
+    "methods with their default hyper-parameters), seed 0; av_digits has 6 epochs per phase instead of 100, for time.",
     "'NAME: F1' is the macro-F1 of that modality's own output inside the trained model; in the row `unimodal` it is what the "
     "modality reaches alone. An exact split of a linear fusion gives these outputs where a method trains none of its own.",
     "'time / joint' is wall-clock time (training with early stopping, validation, test) in that of `joint` on the same fold, "

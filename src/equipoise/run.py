@@ -326,11 +326,11 @@ def _train(prepared: _Prepared, folder: Path | None, checkpoint: dict[str, Any] 
     if training.compile:
         for encoder in model.encoders.values():
             encoder.compile()
-    parts = [
+    train, validation = (
         make_part(part, prepared.preprocessing, runtime.device, training.loader, training.workers)
         for part in (prepared.data.train, prepared.data.validation)
-    ]
-    ctx = Context(model.to(runtime.device), runtime, training, *parts)
+    )
+    ctx = Context(model.to(runtime.device), runtime, training, train, validation, prepared.split.hash)
     observers: list[Observer] = []
     if folder is not None and runtime.is_main:
         observers.append(MetricsLog(folder / METRICS))
@@ -383,6 +383,7 @@ def _summary(
         "test": predictor.evaluate(prepared.test),
         "phases": phases,
         "inert": ctx.inert,
+        "notes": ctx.notes,
         "parameters": sum(item.numel() for item in predictor.module.parameters()),
         "updates": ctx.updates_done,
         "seconds": round(seconds, 3),

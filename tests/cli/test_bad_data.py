@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-
 from tests.end_to_end.harness import QUICK, SAMPLES, call, columns, done, labels, write_archive, write_folder, write_table
 
 
@@ -107,7 +106,8 @@ def test_ids_that_match_nothing(folder: Path, refused: Callable[..., str]) -> No
 def test_rows_without_ids_that_do_not_match(folder: Path, refused: Callable[..., str]) -> None:
     np.save(folder / "scan.npy", np.zeros((SAMPLES - 1, 6, 6)))
     assert refused(folder) == (
-        "study/scan.npy has 59 rows and no ids, expected one row for each of the 60 samples of study/labels.csv, in the same order"
+        "study/scan.npy has 59 rows and no ids, expected one row for each of the 60 samples of study/labels.csv, "
+        "in the same order"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
@@ -11,12 +12,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.end_to_end.harness import QUICK, call, done, interrupted_after, same_end, summary
 
 from equipoise.errors import RunError
 from equipoise.training import checkpoint
-from tests.end_to_end.harness import QUICK, call, done, interrupted_after, same_end, summary
 
 LONGER = ("--epochs", "4", "--device", "cpu", "--checkpoint-seconds", "0")
+
+
+@contextlib.contextmanager
+def mounted(folder: Path, options: str) -> Iterator[None]:
+    """A disk in memory at a folder; the test is skipped where none may be mounted."""
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("a disk cannot be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.fixture
@@ -133,11 +146,19 @@ def test_an_out_folder_that_cannot_be_made(study: Path, tmp_path: Path) -> None:
     assert sentence == f"cannot make the folder {tmp_path / 'file' / 'run'}: a part of the path is a file, expected a folder"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to this user")
 def test_an_out_folder_that_may_not_be_written(study: Path, tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    sentence = call("fit", study, *QUICK, "--out", tmp_path / "run").error()
-    assert sentence == f"cannot make the folder {tmp_path / 'run'}: permission denied"
+    """Forbidden by its permissions, or to a superuser, to whom nothing is forbidden, by a disk that is read-only."""
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    if os.geteuid() == 0:
+        with mounted(folder, "ro"):
+            sentence = call("fit", study, *QUICK, "--out", folder / "run").error()
+        assert sentence == f"cannot make the folder {folder / 'run'}: the file system is read-only"
+    else:
+        folder.chmod(0o500)
+        sentence = call("fit", study, *QUICK, "--out", folder / "run").error()
+        assert sentence == f"cannot make the folder {folder / 'run'}: permission denied"
+    assert not (folder / "run").exists()
 
 
 def test_a_file_that_cannot_be_written(study: Path, finished: Path, tmp_path: Path) -> None:
@@ -151,11 +172,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 8 MB, where one may be mounted."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
-    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("a small disk cannot be mounted here")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with mounted(folder, "size=8m"):
+        yield folder
 
 
 def test_a_disk_that_is_full_in_mid_training(study: Path, small_disk: Path, tmp_path: Path) -> None:

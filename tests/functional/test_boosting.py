@@ -150,6 +150,8 @@ def test_assignment_edges() -> None:
     assert assign_head([0.3, math.nan, 0.9]) == 0
     assert assign_head([0.9, 0.2, 0.2]) == 1
     assert assign_head([0.6, 0.5], sigma=1.2) is None
+    assert assign_head([0.75, 0.5], margin=0.25) is None
+    assert assign_head([0.75, 0.5], margin=0.24) == 1
 
 
 def test_errors() -> None:

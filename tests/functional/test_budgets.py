@@ -124,6 +124,7 @@ def test_alignment_strength() -> None:
     torch.testing.assert_close(alignment_strength(shares, 1, "inverse"), torch.tensor([0.4, 0.0, 0.6]))
     assert alignment_strength(torch.full((4,), 0.25), 2).tolist() == [0] * 4
     assert alignment_strength(torch.ones(1), 0).tolist() == [0]
+    assert alignment_strength(shares, 0).tolist() == [0] * 3  # nobody is pushed away
 
 
 @pytest.mark.parametrize(

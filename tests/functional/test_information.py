@@ -255,6 +255,15 @@ def test_representation_has_rank_of_the_classes_and_unit_variance() -> None:
     np.testing.assert_allclose(represent(10 * logits), found, atol=1e-9)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_signs_of_a_representation_do_not_depend_on_the_decomposition(seed: int) -> None:
+    """The class that weighs most on an axis weighs on its positive side."""
+    logits = np.random.default_rng(seed).normal(size=(50, 4)) * [5, 1, 3, 2]
+    found = represent(logits)
+    axes = found.T @ (logits - logits.mean(1, keepdims=True))
+    assert (np.take_along_axis(axes, np.abs(axes).argmax(1)[:, None], axis=1) > 0).all()
+
+
 def test_representation_of_degenerate_logits_is_zero() -> None:
     assert represent(np.full((5, 3), 0.1)).tolist() == [[0.0, 0.0]] * 5
     flat = np.random.default_rng(0).normal(size=(20, 1)) * [1.0, -1.0, 0.0]

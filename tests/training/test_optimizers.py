@@ -172,7 +172,7 @@ def test_a_saved_state_goes_on_bit_for_bit(name: str) -> None:
     again = toy_model(SHAPES, seed=3)
     again.add_heads(1)
     other = PhaseOptimizer(
-        again, Phase(), TrainingOptions(learning_rate=0.1, optimizer=name, schedule="cosine", weight_decay=0.1), True
+        again, Phase(), TrainingOptions(learning_rate=0.1, optimizer=name, schedule="cosine", weight_decay=0.1)
     )
     again.load_state_dict(saved["model"])
     other.load_state_dict(saved["optimizer"])

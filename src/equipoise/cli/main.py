@@ -79,6 +79,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
 
     methods = command("methods", "list the methods, or show the card of one")
     methods.add_argument("name", nargs="?", metavar="NAME", help="method")
+    methods.add_argument("--markdown", action="store_true", help="print the list as a Markdown table")
 
     data = command("data", "describe, list and export data")
     actions = data.add_subparsers(dest="action", metavar="ACTION", parser_class=_Parser)

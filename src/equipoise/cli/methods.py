@@ -18,7 +18,9 @@ def run(arguments: argparse.Namespace, unknown: Sequence[str]) -> int:
     """List the methods or show one."""
     gather(arguments, unknown)
     console = Console()
-    if arguments.name is None:
+    if arguments.markdown:
+        print(_markdown())
+    elif arguments.name is None:
         table = Table(title="methods", title_justify="left")
         for name in ("name", "acts on", "what it does", "source"):
             table.add_column(name)
@@ -30,6 +32,16 @@ def run(arguments: argparse.Namespace, unknown: Sequence[str]) -> int:
     else:
         _print_card(METHODS.get(arguments.name), console)
     return 0
+
+
+def _markdown() -> str:
+    """Return the list of methods as it stands in the README."""
+    rows = ["| method | acts on | what it does | source |", "|---|---|---|---|"]
+    for name in METHODS.names():
+        card = METHODS.get(name).card
+        source = f"{card.venue}, [arXiv {card.arxiv}](https://arxiv.org/abs/{card.arxiv})" if card.arxiv else card.venue
+        rows.append(f"| `{name}` | {card.kind} | {card.summary} | {source} |")
+    return "\n".join(rows)
 
 
 def _print_card(method: type[Method], console: Console) -> None:

@@ -100,16 +100,13 @@ def fuse_networks(affinities: Sequence[_Floats], neighbours: int = 20, iteration
     states = [_symmetric(_row_normalised(np.asarray(network, np.float64))) for network in affinities]
     if len(states) > 1:
         percentile = max(0.0, 100 - 100 * neighbours / samples)
-        local = [
-            _row_normalised(np.where(state >= np.percentile(state, percentile, axis=1)[:, None], state, 0.0)) for state in states
-        ]
+        # K values a row: as sparse arrays they spread similarity in K N^2 steps instead of N^3.
+        local = [csr_array(_row_normalised(state * (state >= _percentile(state, percentile)))) for state in states]
         own = self_weight * np.eye(samples)
         for _ in range(iterations):
             total = sum(states, np.zeros((samples, samples)))
-            states = [
-                _symmetric(step @ ((total - state) / (len(states) - 1)) @ step.T) + own
-                for state, step in zip(states, local, strict=True)
-            ]
+            spread = [step @ (step @ ((total - state) / (len(states) - 1))).T for state, step in zip(states, local, strict=True)]
+            states = [_symmetric(values) + own for values in spread]
     fused = _row_normalised(sum(states, np.zeros((samples, samples))) / len(states))
     return np.asarray((fused + fused.T + np.eye(samples)) / 2)
 
@@ -360,6 +357,10 @@ def _options(neighbours: int, mu: float = 1.0) -> None:
         raise ConfigError(f"the number of neighbours is {neighbours}, expected at least 1")
     if not mu > 0:
         raise ConfigError(f"mu is {mu}, expected a positive number")
+
+
+def _percentile(values: _Floats, percentile: float) -> _Floats:
+    return np.asarray(np.percentile(values, percentile, axis=1, keepdims=True), np.float64)
 
 
 def _symmetric(values: _Floats) -> _Floats:

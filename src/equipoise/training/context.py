@@ -44,6 +44,7 @@ class Context:
         options: Settings of the loop.
         train: The training part; None when a finished run is loaded.
         validation: The validation part; None likewise.
+        split: Hash of the split that the parts come from.
 
     Attributes:
         phase: The phase in progress.
@@ -68,9 +69,11 @@ class Context:
         options: TrainingOptions,
         train: Part | None = None,
         validation: Part | None = None,
+        split: str = "",
     ) -> None:
         self.model = model
         self.task = model.task
+        self.split = split
         self.runtime = runtime
         self.options = options
         self.sampler = Sampler()
@@ -79,6 +82,7 @@ class Context:
         self._parts = {"train": train, "validation": validation}
         self._log: dict[str, tuple[Tensor | float, int]] = {}
         self._moved: dict[str, Tensor | float] = {}
+        self.notes: list[str] = []
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -150,15 +154,24 @@ class Context:
             batch: The batch; it holds the targets.
             modality: Count only the samples that have this modality.
         """
-        losses = self.task.losses(logits, batch.labels)
+        return self.sample_mean(self.task.losses(logits, batch.labels), batch, modality)
+
+    def sample_mean(self, values: Tensor, batch: Batch, modality: str | None = None) -> Tensor:
+        """Return the mean of a value per sample, weighted as the task weighs samples in a loss.
+
+        Args:
+            values: One value per sample, of shape (batch,).
+            batch: The batch; it holds the targets.
+            modality: Count only the samples that have this modality.
+        """
         weights = self._weights(batch, modality)
         if weights is None or batch.whole is None:
-            return self.mean(losses, batch, weights)
+            return self.mean(values, batch, weights)
         # The mean of a part is later multiplied by its share, so that the parts sum to the mean over the whole batch.
         every = self._weights(batch.whole, modality)
         assert every is not None
         total = self.runtime.sum(every.sum()) * (len(batch) / len(batch.whole))
-        return (losses * weights).sum() * (self.runtime.world / total) if total > 0 else losses.new_zeros(())
+        return (values * weights).sum() * (self.runtime.world / total) if total > 0 else values.new_zeros(())
 
     def _weights(self, batch: Batch, modality: str | None) -> Tensor | None:
         """Return the weight of each sample in the loss of a modality (None: the fused one), or None if all count the same."""
@@ -203,6 +216,10 @@ class Context:
             distance: Tensor | float = (value - neutral).abs() if isinstance(value, Tensor) else abs(value - neutral)
             self._moved[name] = self._moved.get(name, 0.0) + distance
 
+    def note(self, text: str) -> None:
+        """Note a decision for people: it stands in the summary of the run."""
+        self.notes.append(text)
+
     @property
     def inert(self) -> bool:
         """Whether every coefficient with a neutral value stayed there all along: the method did nothing in this run."""
@@ -216,11 +233,11 @@ class Context:
 
     def log_state(self) -> dict[str, Any]:
         """Return what was noted since the last :meth:`take_log`, for a checkpoint."""
-        return {"log": self._log, "moved": self._moved}
+        return {"log": self._log, "moved": self._moved, "notes": self.notes}
 
     def load_log_state(self, state: dict[str, Any]) -> None:
         """Take over :meth:`log_state`'s value."""
-        self._log, self._moved = dict(state["log"]), dict(state["moved"])
+        self._log, self._moved, self.notes = dict(state["log"]), dict(state["moved"]), list(state["notes"])
 
 
 class Closure:

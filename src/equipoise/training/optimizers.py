@@ -121,7 +121,7 @@ class PhaseOptimizer:
         """Clip and apply the gradients."""
         if self._options.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters(), self._options.clip_norm)
-        scaled = [
+        scaled: list[tuple[list[torch.Tensor], float]] = [
             ([item for item in self._model.parameters_of(name) if item.grad is not None], factor)
             for name, factor in self._factors.items()
         ]

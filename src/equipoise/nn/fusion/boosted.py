@@ -72,6 +72,10 @@ class BoostedFusion(Fusion):
                 nn.init.zeros_(layer.bias)
             layers.append(layer.to(self.shared.weight.device))
 
+    def added(self, modality: str) -> list[nn.Module]:
+        """Return the private layers of the classifiers that a modality got beyond its first."""
+        return list(self._private(modality))[1:]
+
     def stages(self, modality: str, features: Tensor) -> Tensor:
         """Return the logits of each classifier of a modality.
 

@@ -1,0 +1,276 @@
+"""IIBalance: each modality is brought to what its own information allows, not to what the others reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from equipoise.batch import Batch, Outputs
+from equipoise.errors import ConfigError
+from equipoise.files import read_json
+from equipoise.functional.budgets import alignment_strength, anchor, budget, grounded_budget, prior, temperature_scale
+from equipoise.functional.prototypes import below_budget, prototype_losses, sample_switch, update_prototypes
+from equipoise.methods.base import Method, MethodCard, Phase, Update, hparam, register
+from equipoise.methods.late import unimodal_losses
+from equipoise.nn.fusion.budget import BudgetFusion
+from equipoise.nn.multimodal import MultimodalModel
+from equipoise.training.context import Context
+
+_PROBE = "probe "
+
+
+@register(
+    "iibalance",
+    card=MethodCard(
+        title="Intrinsic information budgets (IIBalance)",
+        summary="Measures what each modality can tell by itself, pulls weak ones towards the best only while they are below "
+        "that, and weighs them by budget and by uncertainty.",
+        formula="B_m = log K - H_m;  beta = softmax(B);  L = (1-eta)(sum CE_m + sum_m (beta_a - beta_m) s_m PRA_m) + eta L_fused",
+        authors="Xiong, Li, Tang, Li, Kong, Hu",
+        venue="ICME 2026",
+        arxiv="2603.17347",
+        kind="phase",
+        extra="one unimodal training per modality beforehand, one validation pass per epoch",
+        fusion="budget",
+        differs=(
+            "An implementation of the published design: order of operations, losses and what enters them are published; the "
+            "budget's units, the temperature, the switch rule, all weights, widths and the schedule are our choice. Budgets "
+            "are measured on the validation part, never on test."
+        ),
+    ),
+)
+@dataclass(kw_only=True)
+class IIBalance(Method):
+    """Budgets first, then alignment (stage I) cross-faded into uncertainty-aware fusion (stage II).
+
+    Probes: each branch is trained alone; ``B_m = log K - mean entropy`` of its temperature-scaled predictions on the
+    validation part; ``beta = softmax(B / budget_temperature)``; the anchor has the largest budget. Then the branches start
+    anew. Stage I: unimodal losses, and for each weak modality the contrast of its features with the anchor's class
+    prototypes, of strength ``beta_anchor - beta_m``, switched on while it resolves less than its budget. Stage II: the losses
+    of :class:`~equipoise.nn.fusion.budget.BudgetFusion` on the fused and the weighted branch logits. The weight of stage II
+    rises linearly over the first half of the epochs; the unimodal losses keep at least ``floor``.
+    """
+
+    kept_for_prediction: ClassVar[tuple[str, ...]] = ("budgets",)
+
+    budgets: str | None = hparam(None, help="JSON file of budgets measured before on the same split (none: measure them)")
+    budget_kind: str = hparam("entropy", choices=("entropy", "grounded"), help="by entropy, or by the loss on true labels")
+    budget_temperature: float = hparam(1.0, above=0.0, help="temperature of the prior, in nats", search=(0.1, 1.0), log=True)
+    calibrate: bool = hparam(True, help="temperature-scale the probes before their entropy is taken")
+    uniform_prior: bool = hparam(False, help="give all modalities the same prior in the fusion (ablation)")
+    gate: bool = hparam(True, help="gate the prior by each sample's uncertainty")
+    switch: str = hparam(
+        "modality", choices=("modality", "sample", "always", "off"), help="when a weak modality is aligned: below its budget"
+    )
+    slack: float = hparam(0.05, low=0.0, below=1.0, help="how far below its budget counts as reached")
+    strength: str = hparam("gap", choices=("gap", "constant", "inverse"), help="how the budgets set the strength of alignment")
+    alignment: float = hparam(1.0, low=0.0, help="weight of the alignment loss", search=(0.1, 2.0), log=True)
+    temperature: float = hparam(0.1, above=0.0, help="temperature of the prototype contrast")
+    memory: float = hparam(0.99, low=0.0, high=1.0, help="how much of a prototype is kept per update")
+    branch: float = hparam(1.0, low=0.0, help="weight of the losses on weighted branches")
+    floor: float = hparam(0.1, low=0.0, high=1.0, help="least weight of the unimodal losses")
+    schedule: str = hparam(
+        "crossfade", choices=("crossfade", "sum", "phases"), help="stage I into II, both at once, or one after the other"
+    )
+    warm_start: bool = hparam(False, help="go on from the probes instead of starting anew")
+
+    def setup(self, ctx: Context) -> None:
+        fusion = _fusion(ctx.model)
+        fusion.gated = self.gate
+        if len(set(fusion.sizes.values())) > 1:
+            width = max(fusion.sizes.values())
+            for number, name in enumerate(fusion.names):
+                ctx.model.extras[f"project_{number}"] = nn.Linear(fusion.sizes[name], width, bias=False)
+        self.state["prototypes"] = torch.zeros(ctx.task.outputs, max(fusion.sizes.values()))
+        self.state["seen"] = torch.zeros(ctx.task.outputs, dtype=torch.bool)
+        self.state["active"] = dict.fromkeys(ctx.modalities, True)
+
+    def phases(self, ctx: Context) -> Iterator[Phase]:
+        start = [item.detach().clone() for item in ctx.model.parameters()]
+        if self.budgets is None:
+            for name in ctx.modalities:
+                yield Phase(name=_PROBE + name, parameters=lambda model, name=name: _branch(model, name), monitor=name)  # type: ignore[misc]
+        if "budgets" not in self.state:
+            self.state["budgets"] = self._measure(ctx) if self.budgets is None else _read_budgets(Path(self.budgets), ctx)
+            self._explain(ctx)
+        _fusion(ctx.model).prior.copy_(
+            self._prior(ctx) if not self.uniform_prior else torch.ones(len(ctx.modalities)) / len(ctx.modalities)
+        )
+        if not self.warm_start:
+            with torch.no_grad():
+                for item, value in zip(ctx.model.parameters(), start, strict=True):
+                    item.copy_(value)
+        if self.schedule == "phases":
+            yield Phase(name="align", monitor=None)
+            yield Phase(name="fuse", parameters=lambda model: model.shared_parameters())
+        else:
+            yield Phase()
+
+    def _measure(self, ctx: Context) -> dict[str, dict[str, float]]:
+        """Return the budgets of the probes on the validation part."""
+        part, logits = ctx.part("validation"), ctx.outputs("validation").unimodal
+        target = part.target
+        assert target is not None
+        found = {}
+        for name in ctx.modalities:
+            have = part.present[name].to(target.device)
+            if not bool(have.any()):
+                raise ConfigError(f"method iibalance: no validation sample has modality {name!r}, so it has no budget")
+            found[name] = measure_budget(logits[name][have].float(), target[have], self.calibrate)
+        return found
+
+    def _values(self, ctx: Context, key: str) -> Tensor:
+        return torch.tensor([self.state["budgets"][name][key] for name in ctx.modalities])
+
+    def _prior(self, ctx: Context) -> Tensor:
+        return prior(self._values(ctx, self.budget_kind), self.budget_temperature)
+
+    def _anchor(self, ctx: Context) -> int:
+        return anchor(self._values(ctx, self.budget_kind), self._values(ctx, "loss"))
+
+    def _explain(self, ctx: Context) -> None:
+        shares = self._prior(ctx).tolist()
+        words = ", ".join(
+            f"{name} {self.state['budgets'][name][self.budget_kind]:.3f} nats (prior {share:.2f})"
+            for name, share in zip(ctx.modalities, shares, strict=True)
+        )
+        ctx.note(f"information budgets: {words}; anchor {ctx.modalities[self._anchor(ctx)]}")
+        by_entropy, by_loss = (anchor(self._values(ctx, kind)) for kind in ("entropy", "grounded"))
+        if by_entropy != by_loss:
+            ctx.note(
+                f"entropy names {ctx.modalities[by_entropy]} the strongest modality, the true labels {ctx.modalities[by_loss]}: "
+                "a modality may be confidently wrong"
+            )
+
+    def updates(self, ctx: Context, batch: Batch) -> Iterable[Update]:
+        yield Update(batch, only=(ctx.phase.name.removeprefix(_PROBE),) if ctx.phase.name.startswith(_PROBE) else None)
+
+    def losses(self, ctx: Context, update: Update, outputs: Outputs) -> dict[str, Tensor]:
+        batch = update.batch
+        if ctx.phase.name.startswith(_PROBE):
+            return unimodal_losses(ctx, update, outputs)
+        first, second, align = self._stage_weights(ctx)
+        losses = unimodal_losses(ctx, update, outputs, first)
+        if align > 0 and self.switch != "off" and self.alignment > 0:
+            losses |= self._alignment(ctx, batch, outputs, align)
+        if second > 0:
+            fusion = _fusion(ctx.model)
+            present = {name: mask for name, mask in batch.present.items() if name not in batch.complete}
+            weighted = fusion.weighted(outputs.features, present)
+            losses["fused"] = ctx.task_loss(fusion.classify(weighted), batch) * second
+            for name, value in weighted.items():
+                losses[f"{name} branch"] = ctx.task_loss(fusion.branches[name](value), batch, name) * (second * self.branch)
+        return losses
+
+    def _stage_weights(self, ctx: Context) -> tuple[float, float, float]:
+        """Return the weights of the unimodal losses, of stage II and of alignment in this epoch."""
+        if self.schedule == "sum":
+            return 1.0, 1.0, min(1.0, (ctx.epoch + 1) / max(1.0, 0.2 * ctx.epochs))
+        if self.schedule == "phases":
+            faded = 0.0 if ctx.phase.name == "align" else 1.0
+        else:
+            faded = min(1.0, ctx.epoch / (0.5 * ctx.epochs))
+        return max(1.0 - faded, self.floor), faded, 1.0 - faded
+
+    def _alignment(self, ctx: Context, batch: Batch, outputs: Outputs, weight: float) -> dict[str, Tensor]:
+        chosen = self._anchor(ctx)
+        best = ctx.modalities[chosen]
+        strengths = alignment_strength(self._prior(ctx), chosen, self.strength).tolist()
+        vectors = {name: self._vector(ctx, name, value) for name, value in outputs.features.items()}
+        prototypes, seen = self._move_prototypes(ctx, batch, vectors[best].detach(), best)
+        scores = {name: (value.detach() @ prototypes.T / self.temperature) for name, value in vectors.items()}
+        budgets = self._values(ctx, self.budget_kind).clamp_min(1e-6).tolist()
+        losses = {}
+        for number, name in enumerate(ctx.modalities):
+            if number == chosen or strengths[number] == 0 or (self.switch == "modality" and not self.state["active"][name]):
+                continue
+            values = prototype_losses(vectors[name], prototypes, seen, batch.labels, self.temperature)
+            if self.switch == "sample":
+                own, ahead = (
+                    scores[item].masked_fill(~seen, -torch.inf).softmax(1).gather(1, batch.labels[:, None]).squeeze(1)
+                    for item in (name, best)
+                )
+                values = values * sample_switch(own, ahead, budgets[number], budgets[chosen])
+            losses[f"{name} alignment"] = ctx.sample_mean(values, batch, name) * (weight * self.alignment * strengths[number])
+        return losses
+
+    def _vector(self, ctx: Context, name: str, features: Tensor) -> Tensor:
+        key = f"project_{ctx.modalities.index(name)}"
+        return normalize(ctx.model.extras[key](features) if key in ctx.model.extras else features, dim=1)
+
+    def _move_prototypes(self, ctx: Context, batch: Batch, vectors: Tensor, name: str) -> tuple[Tensor, Tensor]:
+        """Move the anchor's prototypes towards this batch, the same in all processes."""
+        prototypes, seen = (self.state[key].to(vectors.device) for key in ("prototypes", "seen"))
+        have = batch.present[name].to(vectors.dtype)
+        sums = torch.zeros_like(prototypes).index_add(0, batch.labels, (vectors * have[:, None]).to(prototypes.dtype))
+        counts = torch.zeros(len(prototypes), device=vectors.device).index_add(0, batch.labels, have.float())
+        total = ctx.runtime.sum(torch.cat([sums, counts[:, None]], 1))
+        classes = (total[:, -1] > 0).nonzero().squeeze(1)
+        means = total[classes, :-1] / total[classes, -1:]
+        prototypes, seen = update_prototypes(prototypes, seen, means, classes, self.memory)
+        self.state["prototypes"], self.state["seen"] = prototypes, seen
+        return prototypes, seen
+
+    def on_epoch_end(self, ctx: Context) -> None:
+        if ctx.phase.name.startswith(_PROBE):
+            return
+        part, logits = ctx.part("validation"), ctx.outputs("validation").unimodal
+        now = torch.stack([budget(logits[name][part.present[name].to(logits[name].device)].float()) for name in ctx.modalities])
+        below = below_budget(now.cpu(), self._values(ctx, "raw"), self.slack).tolist()
+        self.state["active"] = dict(zip(ctx.modalities, below, strict=True))
+        for name, value in zip(ctx.modalities, now.tolist(), strict=True):
+            ctx.log(f"resolved.{name}", value)
+            ctx.log(f"aligned.{name}", float(self.state["active"][name]))
+
+
+def measure_budget(logits: Tensor, target: Tensor, calibrate: bool) -> dict[str, float]:
+    """Return the information budget of one modality and what stands beside it.
+
+    Args:
+        logits: Its logits on held-out samples, of shape (samples, classes).
+        target: Class codes of shape (samples,).
+        calibrate: Whether to scale by the temperature of least loss first.
+
+    Returns:
+        ``entropy``: the budget in nats; ``grounded``: the same by the loss on true labels; ``raw``: without scaling;
+        ``temperature``; ``loss``: mean negative log-likelihood in nats; ``accuracy``.
+    """
+    temperature = temperature_scale(logits, target) if calibrate else 1.0
+    scaled = logits / temperature
+    return {
+        "entropy": float(budget(scaled)),
+        "grounded": float(grounded_budget(scaled, target)),
+        "raw": float(budget(logits)),
+        "temperature": temperature,
+        "loss": float(torch.nn.functional.cross_entropy(scaled, target)),
+        "accuracy": float((logits.argmax(1) == target).float().mean()),
+    }
+
+
+def _read_budgets(path: Path, ctx: Context) -> dict[str, dict[str, float]]:
+    stored = read_json(path, "a file of information budgets", ConfigError)
+    found: dict[str, dict[str, float]] = stored.get("modalities", {})
+    missing = [name for name in ctx.modalities if name not in found]
+    if missing:
+        raise ConfigError(f"{path}: no budget of modality {missing[0]!r}; it has: {', '.join(found) or 'none'}")
+    if stored.get("split_hash") != ctx.split:
+        raise ConfigError(
+            f"{path}: the budgets were measured on split {stored.get('split_hash')!r}, this run has {ctx.split!r}; "
+            "measure them on the same split"
+        )
+    return found
+
+
+def _fusion(model: MultimodalModel) -> BudgetFusion:
+    assert isinstance(model.fusion, BudgetFusion)
+    return model.fusion
+
+
+def _branch(model: MultimodalModel, modality: str) -> list[nn.Parameter]:
+    return [*model.parameters_of(modality), *_fusion(model).heads[modality].parameters()]
