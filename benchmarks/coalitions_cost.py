@@ -7,10 +7,10 @@ import time
 from functools import partial
 
 import torch
+from common import DATA, Table, interleave, ratio, report, verdict
 from torch import Tensor
 
 import equipoise
-from common import DATA, Table, interleave, ratio, report, verdict
 from equipoise.batch import Outputs
 from equipoise.data.loader import Loader, Part
 from equipoise.evaluation.coalitions import Coalition, all_coalitions
@@ -99,7 +99,7 @@ NOTES = [
     "outputs. All coalitions: the same, then the logits of all 63 coalitions from the features at hand and their accuracies.",
     "63 full passes: each coalition through its own encoders and the fusion, and the accuracies. Largest difference of logits is "
     "relative to the largest logit.",
-    "`Predictor.evaluate` (last column) prepares the raw data and lets scikit-learn compute seven metrics of 7 outputs, or of 70: "
+    "`evaluate` (last column) prepares the raw data and lets scikit-learn compute seven metrics of 7 outputs, or of 70: "
     "there the metrics, not the model, take the time.",
     "concat, sum and logit are additive: one matrix product answers all coalitions. The other fusions run once per coalition, "
     "and their cost is that of the fusion itself.",

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from common import Setup, Spread, Table, interleave, ratio, report, verdict
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from common import Setup, Spread, Table, interleave, ratio, report, verdict
 from equipoise.data.loader import Loader, MemoryPart, Part, StreamPart
 from equipoise.data.preprocessing import Preprocessing
 from equipoise.data.sources import open_dataset

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+from common import Setup, Table, interleave, ratio, report, verdict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from common import Setup, Table, interleave, ratio, report, verdict
 from equipoise.config import TrainingOptions
 from equipoise.data.loader import MemoryPart
 from equipoise.methods.base import make_method

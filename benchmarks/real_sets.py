@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import DATA, RESULTS, Table, report
 from rich.console import Console
 from rich.progress import Progress
-
-from common import DATA, RESULTS, Table, report
 
 ROWS = RESULTS / "real_sets.jsonl"
 FOLDS = 5

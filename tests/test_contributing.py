@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.contract import test_description, test_persistence, test_training
-from tests.end_to_end.harness import QUICK, ROOT, call, done, labels, log, summary
 
 from equipoise.data.readers import READERS
 from equipoise.methods.base import METHODS
 from equipoise.nn.encoders.base import ENCODERS
 from equipoise.registry import Registry
+from tests.contract import test_description, test_persistence, test_training
+from tests.end_to_end.harness import QUICK, ROOT, call, done, labels, log, summary
 
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 FILES = dict(re.findall(r"^`src/(equipoise/\S+)\.py`\n\n```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tests.end_to_end.harness import CLASSES, SAMPLES, columns, labels, log, mapping, pictures, same_end, summary, write_folder
 from torch import Tensor, nn
 
 import equipoise
 from equipoise.errors import ConfigError, DataError, RunError
+from tests.end_to_end.harness import CLASSES, SAMPLES, columns, labels, log, mapping, pictures, same_end, summary, write_folder
 
 QUICK: dict[str, Any] = {"epochs": 2, "device": "cpu", "progress": False}
 

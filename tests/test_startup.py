@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 
 import pytest
+
 from tests.end_to_end.harness import ENVIRONMENT
 
 HEAVY = ("torch", "pandas", "sklearn", "numpy", "rich")

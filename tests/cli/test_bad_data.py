@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+
 from tests.end_to_end.harness import QUICK, SAMPLES, call, columns, done, labels, write_archive, write_folder, write_table
 
 

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.end_to_end.harness import QUICK, call, done, interrupted_after, same_end, summary
 
 from equipoise.errors import RunError
 from equipoise.training import checkpoint
+from tests.end_to_end.harness import QUICK, call, done, interrupted_after, same_end, summary
 
 LONGER = ("--epochs", "4", "--device", "cpu", "--checkpoint-seconds", "0")
 

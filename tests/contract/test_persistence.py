@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from tests.contract.harness import assert_same, brisk, predict, prepare, toy_part, train_toy
 
 from equipoise.methods.base import make_method
 from equipoise.training.checkpoint import load_checkpoint, save_checkpoint
+from tests.contract.harness import assert_same, brisk, predict, prepare, toy_part, train_toy
 
 SETTINGS: dict[str, Any] = {"encoder": {"dropout": 0.2}, "checkpoint_seconds": 0.0, "schedule": "cosine", "patience": 2}
 

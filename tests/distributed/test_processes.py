@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from tests.contract.harness import assert_close
-from tests.distributed.worker import SETTINGS, run
 
 from equipoise.methods.base import METHODS
+from tests.contract.harness import assert_close
+from tests.distributed.worker import SETTINGS, run
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from tests.contract.harness import CLASSES, NAMES, Trained, brisk, toy_part, train_toy
 
 from equipoise.methods.base import METHODS
 from equipoise.tasks import Classification
+from tests.contract.harness import CLASSES, NAMES, Trained, brisk, toy_part, train_toy
 
 # Samples do not divide evenly into batches, nor batches into processes.
 SETTINGS: dict[str, dict[str, Any]] = {

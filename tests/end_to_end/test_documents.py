@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
 from tests.end_to_end.harness import ROOT, done, summary, write_folder
 
 README = (ROOT / "README.md").read_text()

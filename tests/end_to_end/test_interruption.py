@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.end_to_end.harness import call, done, finish, interrupted_after, labels, mapping, same_end, start
 
 import equipoise
 from equipoise.training.loop import Interrupted
+from tests.end_to_end.harness import call, done, finish, interrupted_after, labels, mapping, same_end, start
 
 LONG = ("--method", "ogm", "--epochs", "40", "--patience", "none", "--device", "cpu", "--checkpoint-seconds", "0")
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+
+import equipoise
 from tests.end_to_end.harness import (
     CLASSES,
     QUICK,
@@ -21,8 +23,6 @@ from tests.end_to_end.harness import (
     write_folder,
     write_table,
 )
-
-import equipoise
 
 LAYOUTS: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
     "study": (write_folder, ("blood", "genes", "scan")),

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tests.end_to_end.harness import ENVIRONMENT, done, log, summary
 
 OPTIONS = ("--method", "ogm", "--epochs", "3", "--batch-size", "16", "--device", "cpu")

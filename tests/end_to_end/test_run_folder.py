@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors import safe_open
-from tests.end_to_end.harness import QUICK, done, finish, log, start, summary
 
 import equipoise
+from tests.end_to_end.harness import QUICK, done, finish, log, start, summary
 
 
 def test_what_is_in_the_folder(finished: Path) -> None:

@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.end_to_end.harness import QUICK, call, done, finish, interrupted_after, log, start, summary
 
 from equipoise.methods.base import METHODS
+from tests.end_to_end.harness import QUICK, call, done, finish, interrupted_after, log, start, summary
 
 
 def options(run: Path) -> dict[str, object]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.contract.harness import assert_same, prepare, toy_part, train, weights
 from torch.nn import functional as F
 
 from equipoise.data.loader import Loader
+from tests.contract.harness import assert_same, prepare, toy_part, train, weights
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])

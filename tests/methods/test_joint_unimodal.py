@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.contract.harness import toy_model, toy_part
-from tests.methods.helpers import gradients_of, make_batch, make_context
 from torch.nn import functional as F
 
 from equipoise.methods.base import Update, make_method
 from equipoise.tasks import Classification
+from tests.contract.harness import toy_model, toy_part
+from tests.methods.helpers import gradients_of, make_batch, make_context
 
 
 @pytest.mark.parametrize("weights", [None, [0.5, 1.0, 3.0]])

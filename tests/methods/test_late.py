@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.contract.harness import toy_model, toy_part
-from tests.methods.helpers import gradients_of, make_batch, make_context
 from torch.nn import functional as F
 
 from equipoise.methods.base import Update, make_method
+from tests.contract.harness import toy_model, toy_part
+from tests.methods.helpers import gradients_of, make_batch, make_context
 
 
 def test_loss_is_the_sum_of_losses_over_present_samples() -> None:

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.contract.harness import toy_model, toy_part, weights
-from tests.methods.helpers import make_batch, make_context, step
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,6 +18,8 @@ from equipoise.nn.fusion import build_fusion
 from equipoise.nn.fusion.late import entropy_gate
 from equipoise.tasks import Classification
 from equipoise.training.context import Closure, Context
+from tests.contract.harness import toy_model, toy_part, weights
+from tests.methods.helpers import make_batch, make_context, step
 
 CASE: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "mla.json").read_text())["cases"][0]
 LOGITS = torch.tensor(CASE["logits"], dtype=torch.float64)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.contract.harness import toy_model, toy_part
-from tests.methods.helpers import gradients_of, make_batch, make_context
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from equipoise.methods.base import Method, Update, make_method
 from equipoise.training.context import Context
+from tests.contract.harness import toy_model, toy_part
+from tests.methods.helpers import gradients_of, make_batch, make_context
 
 
 def setting(seed: int, gamma: float = 1.5, **options: int) -> tuple[Context, Method, Update]:

@@ -8,14 +8,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.contract.harness import NAMES, toy_model, toy_part
-from tests.methods.helpers import make_batch, make_context
 from torch import Tensor
 
 from equipoise.batch import Batch
 from equipoise.methods.base import make_method
 from equipoise.methods.modality_dropout import keep_at_least_one
 from equipoise.training.context import Context
+from tests.contract.harness import NAMES, toy_model, toy_part
+from tests.methods.helpers import make_batch, make_context
 
 
 def hidden(

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from tests.contract.harness import toy_model, toy_part, weights
-from tests.methods.helpers import gradients_of, make_batch, make_context, outputs_of, step
 from torch import Tensor, nn
 
 from equipoise.methods.base import Update, make_method
 from equipoise.nn.fusion import build_fusion
 from equipoise.nn.multimodal import MultimodalModel
 from equipoise.tasks import Classification
+from tests.contract.harness import toy_model, toy_part, weights
+from tests.methods.helpers import gradients_of, make_batch, make_context, outputs_of, step
 
 CASES: list[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "golden" / "ogm_ge.json").read_text())["cases"]
 

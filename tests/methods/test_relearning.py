@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.contract.harness import toy_model, toy_part, weights
-from tests.methods.helpers import make_context
 from torch import Tensor, nn
 
 from equipoise.data.loader import MemoryPart
@@ -20,6 +18,8 @@ from equipoise.nn.fusion import build_fusion
 from equipoise.nn.multimodal import MultimodalModel
 from equipoise.tasks import Classification
 from equipoise.training.context import Context
+from tests.contract.harness import toy_model, toy_part, weights
+from tests.methods.helpers import make_context
 
 REINIT: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "dr.json").read_text())["cases"][0]["reinit"]
 

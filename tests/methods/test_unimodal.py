@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.contract.harness import prepare, toy_part, train, weights
 
 from equipoise.data.loader import MemoryPart
+from tests.contract.harness import prepare, toy_part, train, weights
 
 
 def only(part: MemoryPart, name: str) -> MemoryPart:

@@ -7,7 +7,6 @@ from itertools import product
 
 import pytest
 import torch
-from tests.contract.harness import CLASSES, NAMES
 from torch import Tensor
 
 from equipoise.errors import ConfigError
@@ -15,6 +14,7 @@ from equipoise.nn.fusion import FUSIONS, AdditiveFusion, Fusion, build_fusion
 from equipoise.nn.fusion.late import LogitFusion
 from equipoise.seeding import forked
 from equipoise.tasks import Classification
+from tests.contract.harness import CLASSES, NAMES
 
 ROWS, WIDTH = 7, 8
 ADDITIVE = ["concat", "sum"]

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from tests.contract.harness import NAMES, assert_same, toy_model, toy_part, weights
-from tests.methods.helpers import make_batch
 from torch import Tensor, nn
 
 from equipoise.errors import ConfigError
 from equipoise.nn.fusion import FUSIONS
 from equipoise.nn.multimodal import MultimodalModel, build_model, describe_encoders, feature_width
 from equipoise.tasks import Classification
+from tests.contract.harness import NAMES, assert_same, toy_model, toy_part, weights
+from tests.methods.helpers import make_batch
 
 SHAPES = {"alpha": (6,), "beta": (5,), "gamma": (4,)}
 

@@ -9,8 +9,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.contract.harness import CLASSES, toy_model, toy_part, weights
-from tests.methods.helpers import make_batch
 from torch import nn
 from torch.nn import functional as F
 
@@ -20,6 +18,8 @@ from equipoise.methods.base import Update, make_method
 from equipoise.tasks import Classification
 from equipoise.training.context import Closure, Context
 from equipoise.training.runtime import Runtime
+from tests.contract.harness import CLASSES, toy_model, toy_part, weights
+from tests.methods.helpers import make_batch
 
 WEIGHTS = [0.5, 1.0, 2.5]
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.contract.harness import toy_part
 
 from equipoise.batch import Batch
 from equipoise.data.loader import Loader, MemoryPart
 from equipoise.errors import ConfigError
+from tests.contract.harness import toy_part
 
 sizes = st.tuples(st.integers(1, 80), st.integers(1, 90))
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-from tests.contract.harness import Recorder, assert_same, differs, prepare, toy_part, train, train_toy, weights
 from torch import nn
 
 from equipoise.batch import Outputs
@@ -23,6 +22,7 @@ from equipoise.nn.multimodal import MultimodalModel
 from equipoise.training.checkpoint import load_checkpoint, save_checkpoint
 from equipoise.training.context import Closure, Context
 from equipoise.training.loop import Interrupted, Loop
+from tests.contract.harness import Recorder, assert_same, differs, prepare, toy_part, train, train_toy, weights
 
 
 class Stopped(Joint):

@@ -11,13 +11,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.contract.harness import toy_model, weights
 from torch import nn
 
 from equipoise.config import TrainingOptions
 from equipoise.methods.base import Phase
 from equipoise.nn.multimodal import MultimodalModel
 from equipoise.training.optimizers import Freezer, PhaseOptimizer, schedule_factor
+from tests.contract.harness import toy_model, weights
 
 SHAPES = {"alpha": (6,), "beta": (5,)}
 

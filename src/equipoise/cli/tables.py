@@ -100,7 +100,7 @@ def print_run(summary: Mapping[str, Any], folder: Path | None, console: Console)
             f"(this is {summary['method']['name']} as plain training)[/yellow]",
             soft_wrap=True,
         )
-    for note in summary["notes"]:
+    for note in summary.get("notes", ()):
         console.print(f"note: {note}", highlight=False, markup=False)
     if folder is not None:
         console.print(f"run: {folder}", highlight=False, markup=False, soft_wrap=True)

@@ -123,7 +123,7 @@ class _Rows(TorchDataset[tuple[dict[str, Tensor], dict[str, Tensor], Tensor | No
 
 
 def _worker_context() -> BaseContext:
-    """Workers must not inherit this process's threads and locks; their server imports for all of them, so that they start fast."""
+    """Workers must not inherit this process's threads and locks; their server imports for all, so that they start fast."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "pandas"])
     return context

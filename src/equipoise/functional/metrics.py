@@ -26,7 +26,7 @@ def confusion(predicted: Tensor, target: Tensor, classes: int) -> Tensor:
         tensor([[1, 1],
                 [0, 1]])
     """
-    cells = predicted.reshape(-1, predicted.shape[-1]) + target * classes
+    cells = predicted.reshape(predicted.shape[:-1].numel(), predicted.shape[-1]) + target * classes
     number = torch.arange(len(cells), device=cells.device)[:, None] * classes**2
     counts = torch.bincount((cells + number).flatten(), minlength=len(cells) * classes**2)
     return counts.view(*predicted.shape[:-1], classes, classes)

@@ -20,7 +20,7 @@ from equipoise.methods.base import Method, MethodCard, Phase, Update, hparam, re
 from equipoise.methods.late import unimodal_losses
 from equipoise.nn.fusion.budget import BudgetFusion
 from equipoise.nn.multimodal import MultimodalModel
-from equipoise.training.context import Context
+from equipoise.training.context import Closure, Context
 
 _PROBE = "probe "
 
@@ -183,7 +183,7 @@ class IIBalance(Method):
         best = ctx.modalities[chosen]
         strengths = alignment_strength(self._prior(ctx), chosen, self.strength).tolist()
         vectors = {name: self._vector(ctx, name, value) for name, value in outputs.features.items()}
-        prototypes, seen = self._move_prototypes(ctx, batch, vectors[best].detach(), best)
+        prototypes, seen = (self.state[key].to(vectors[best].device) for key in ("prototypes", "seen"))
         scores = {name: (value.detach() @ prototypes.T / self.temperature) for name, value in vectors.items()}
         budgets = self._values(ctx, self.budget_kind).clamp_min(1e-6).tolist()
         losses = {}
@@ -204,8 +204,13 @@ class IIBalance(Method):
         key = f"project_{ctx.modalities.index(name)}"
         return normalize(ctx.model.extras[key](features) if key in ctx.model.extras else features, dim=1)
 
-    def _move_prototypes(self, ctx: Context, batch: Batch, vectors: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    @torch.no_grad()
+    def after_update(self, ctx: Context, update: Update, outputs: Outputs, closure: Closure) -> None:
         """Move the anchor's prototypes towards this batch, the same in all processes."""
+        if ctx.phase.name.startswith(_PROBE) or self.switch == "off":
+            return
+        batch, name = update.batch, ctx.modalities[self._anchor(ctx)]
+        vectors = self._vector(ctx, name, outputs.features[name].detach())
         prototypes, seen = (self.state[key].to(vectors.device) for key in ("prototypes", "seen"))
         have = batch.present[name].to(vectors.dtype)
         sums = torch.zeros_like(prototypes).index_add(0, batch.labels, (vectors * have[:, None]).to(prototypes.dtype))
@@ -213,9 +218,7 @@ class IIBalance(Method):
         total = ctx.runtime.sum(torch.cat([sums, counts[:, None]], 1))
         classes = (total[:, -1] > 0).nonzero().squeeze(1)
         means = total[classes, :-1] / total[classes, -1:]
-        prototypes, seen = update_prototypes(prototypes, seen, means, classes, self.memory)
-        self.state["prototypes"], self.state["seen"] = prototypes, seen
-        return prototypes, seen
+        self.state["prototypes"], self.state["seen"] = update_prototypes(prototypes, seen, means, classes, self.memory)
 
     def on_epoch_end(self, ctx: Context) -> None:
         if ctx.phase.name.startswith(_PROBE):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from equipoise.batch import Batch, Outputs
 from equipoise.errors import ConfigError, suggest
-from equipoise.nn.encoders.base import DEFAULT_ENCODERS, build_encoder
+from equipoise.nn.encoders.base import DEFAULT_ENCODERS, ENCODERS, build_encoder
 from equipoise.nn.fusion import Features, Fusion, Present, build_fusion
 from equipoise.nn.per_modality import PerModality
 from equipoise.seeding import forked
@@ -186,7 +186,7 @@ def describe_encoders(description: object, kinds: Mapping[str, str]) -> dict[str
         raise ConfigError(f"encoder: expected a name or a mapping, found {description!r}")
     common = {key: value for key, value in description.items() if key not in kinds}
     for key, value in common.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) or (key != "name" and value in ENCODERS.names()):
             raise ConfigError(f"encoder: unknown modality {key!r}, {suggest(key, kinds)}")
     for name in kinds:
         own = description.get(name, {})

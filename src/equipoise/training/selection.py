@@ -32,11 +32,10 @@ def validate(ctx: Context, predictor: nn.Module) -> Metrics:
     every = {"fused": outputs.logits} | {name: logits for name, logits in outputs.unimodal.items() if name in part.complete}
     metrics = dict(zip(every, ctx.task.metrics(torch.stack(list(every.values())).float(), target), strict=True))
     for name, logits in outputs.unimodal.items():
-        if name not in every:
-            rows = part.present[name].to(target.device)
-            if bool(rows.any()):
-                metrics[name] = ctx.task.metrics(logits[None, rows].float(), target[rows])[0]
-    return metrics
+        rows = part.present[name].to(target.device)
+        if name not in every and bool(rows.any()):
+            metrics[name] = ctx.task.metrics(logits[None, rows].float(), target[rows])[0]
+    return {name: metrics[name] for name in ("fused", *outputs.unimodal) if name in metrics}
 
 
 def snapshot(ctx: Context, method: Method) -> dict[str, Any]:

@@ -66,5 +66,8 @@ def build_encoder(description: Mapping[str, Any], shape: tuple[int, ...], featur
     size = parse_word(size) if isinstance(size, str) else size
     if not isinstance(size, int) or isinstance(size, bool) or size < 1:
         raise ConfigError(f"{owner} ({name}): feature_size = {size!r} is not valid, expected a whole number of at least 1")
-    encoder: nn.Module = call_with_options(ENCODERS.get(name), (shape, size), options, f"{owner} ({name})")
+    try:
+        encoder: nn.Module = call_with_options(ENCODERS.get(name), (shape, size), options, f"{owner} ({name})")
+    except ConfigError as error:
+        raise error if str(error).startswith((owner, "unknown")) else ConfigError(f"{owner}: {error}") from error
     return encoder
