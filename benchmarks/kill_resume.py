@@ -16,7 +16,6 @@ from common import Table, report
 from rich.console import Console
 from rich.progress import track
 
-from equipoise.errors import RunError
 from equipoise.files import read_json
 from equipoise.methods.base import METHODS
 from equipoise.training.checkpoint import load_checkpoint
@@ -37,9 +36,10 @@ def start(run: Path, method: str) -> subprocess.Popen[bytes]:
 
 
 def finish(run: Path, method: str) -> float:
-    """Let a run end; return how long it took."""
-    began = time.monotonic()
+    """Let a run end; return how long it went on after its first checkpoint."""
     process = start(run, method)
+    wait_for_training(run, process)
+    began = time.monotonic()
     _, errors = process.communicate()
     if process.returncode:
         raise RuntimeError(f"{method}: {errors.decode(errors='replace')}")
@@ -52,11 +52,25 @@ def place(run: Path) -> str:
         return "before the run folder"
     if (run / "model.safetensors").is_file():
         return "while results were written"
-    try:
-        phase, epoch, batch = load_checkpoint(run / "checkpoint.pt")["position"]
-    except RunError:
+    if not (run / "checkpoint.pt").is_file():
         return "before the first checkpoint"
+    phase, epoch, batch = load_checkpoint(run / "checkpoint.pt")["position"]  # fails on a damaged one, as resuming would
     return f"phase {phase + 1}, epoch {epoch + 1}, batch {batch + 1}"
+
+
+def written(run: Path) -> int:
+    """Return when the last checkpoint was written, in nanoseconds; 0 if there is none."""
+    try:
+        return (run / "checkpoint.pt").stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def wait_for_training(run: Path, process: subprocess.Popen[bytes]) -> None:
+    """Return once a process has written a checkpoint of its own, or has ended."""
+    before = written(run)
+    while process.poll() is None and written(run) in (0, before):
+        time.sleep(0.002)
 
 
 @dataclass
@@ -75,9 +89,10 @@ def torture(method: str, kills: int, folder: Path, chance: random.Random) -> Out
     outcome = Outcome(method)
     while len(outcome.kills) < kills:
         process = start(killed, method)
+        wait_for_training(killed, process)
         try:
-            # A third of the time is imports; most kills should come after them.
-            process.wait(seconds * chance.uniform(0.25, 1.0))
+            # What is left gets shorter from kill to kill.
+            process.wait(seconds * chance.uniform(0.0, 0.9) / kills)
             if process.returncode:
                 raise RuntimeError(f"{method}: {process.stderr.read().decode(errors='replace') if process.stderr else ''}")
             shutil.rmtree(killed)  # it was faster than the kill: once more from the start, with less patience
@@ -119,7 +134,8 @@ def main() -> None:
     table.rows += [[item.method, "; ".join(item.kills), ", ".join(item.different) or "nothing"] for item in outcomes]
     options = " ".join(f"--{name} {value}" for name, value in OPTIONS.items())
     notes = [
-        f"`equipoise fit {DATA} --method NAME {options} --out RUN` in a process of its own, SIGKILL at a random moment, then "
+        f"`equipoise fit {DATA} --method NAME {options} --out RUN` in a process of its own, SIGKILL at a random "
+        "moment after the first checkpoint of that process (there is one after every batch), then "
         "`equipoise fit --resume RUN`, killed again, and so on, until it is left to end.",
         f"Compared byte for byte with a run that was not killed: {', '.join(EQUAL)}; equal but for the time taken: summary.json; "
         "and the names of all files.",

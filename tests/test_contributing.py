@@ -111,7 +111,9 @@ def test_mistakes_are_told_as_everywhere(samples: Path, tmp_path: Path) -> None:
         "method fading_unimodal: weight = -1.0 is out of range, expected at least 0"
     )
     assert (
-        call("fit", samples, "--encoder", ENCODER, "--out", run).error().startswith("encoder gru needs samples of shape (steps")
+        call("fit", samples, "--encoder", ENCODER, "--out", run)
+        .error()
+        .startswith("encoder of modality 'speech': encoder gru needs samples of shape (steps")
     )
     samples.write_text(samples.read_text()[:-9])
     assert call("data", "describe", samples).error().startswith(f"{samples} cannot be read as a file of JSON lines: ")

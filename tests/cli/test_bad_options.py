@@ -43,7 +43,10 @@ from tests.end_to_end.harness import call
             ["--encoder", "mlp", "--encoder.hidden", "wide"],
             "encoder of modality 'mean' (mlp): hidden = 'wide' is not valid, expected a value like 64",
         ),
-        (["--encoder.worst", "cnn"], "encoder cnn needs samples of shape (channels, height, width), found shape (10,)"),
+        (
+            ["--encoder.worst", "cnn"],
+            "encoder of modality 'worst': encoder cnn needs samples of shape (channels, height, width), found shape (10,)",
+        ),
         (["--modalities", "{a: ["], "option modalities: '{a: [' is not YAML"),
         (["--device", "gpu"], "device = 'gpu' is not valid, expected auto, cpu, cuda or cuda:0"),
         (["--folds", "1"], "option: folds = 1 is no cross-validation, expected 0 for one split or at least 2"),

@@ -101,6 +101,37 @@ def test_truncated_files(tmp_path: Path) -> None:
         read_table(tmp_path / "a.parquet")
 
 
+@pytest.mark.parametrize("end", ["x,1.0", "x,1.0,", '"x, y",1.0', "x"])
+def test_table_cut_off_in_mid_row(tmp_path: Path, end: str) -> None:
+    """Read on, the lost values would be missing ones and the lost rows samples without the modality."""
+    path = tmp_path / "t.csv"
+    path.write_text(f"id,a,b,c\nu,1,2,3\nv,1,2,3\n{end}")
+    found = end.replace(", ", " ").count(",") + 1
+    with pytest.raises(DataError, match=rf"t\.csv, line 4: the last row has {found} of 4 values .* the file was cut off"):
+        read_table(path, text=("id",))
+    path.with_suffix(".tsv").write_text("id\ta\nu")
+    with pytest.raises(DataError, match="line 2: the last row has 1 of 2 values"):
+        read_table(path.with_suffix(".tsv"))
+
+
+@pytest.mark.parametrize("end", ["w,1,2", "w,1,2\n", "w,1,2\r\n", "w,,", "w\n", 'w,1,"two\nlines"'])
+def test_what_is_no_cut_is_read(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(f"id,a,b\nu,1,2\n{end}")
+    assert read_table(path)["id"].tolist() == ["u", "w"]
+
+
+def test_cut_in_a_row_longer_than_a_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("equipoise.data.files._BLOCK", 16)
+    path = tmp_path / "t.csv"
+    names = ",".join(f"c{number}" for number in range(40))
+    path.write_text(f"{names}\n{',1' * 39}\n{',1' * 38}")
+    with pytest.raises(DataError, match="line 3: the last row has 39 of 40 values"):
+        read_table(path)
+    path.write_text(f"{names}\n{',1' * 39}\n{',1' * 39}")
+    assert len(read_table(path)) == 2
+
+
 def test_nothing_is_unpickled(tmp_path: Path) -> None:
     fired = tmp_path / "fired"
     trap = np.array([Trap(fired)], dtype=object)

@@ -47,10 +47,10 @@ def test_two_processes_give_the_weights_of_one_and_agree_bit_for_bit(tmp_path: P
             assert [line["validation"] for line in both["lines"]] == [line["validation"] for line in other["lines"]]
             try:
                 assert len(both["lines"]) == len(alone.lines)
-                assert_close(both["last"], alone.last, rtol=1e-4, atol=1e-5)
+                assert_close(both["last"], alone.last, rtol=1e-6, atol=1e-8)
                 for mine, theirs in zip(alone.lines, both["lines"], strict=True):
-                    assert theirs["losses"] == pytest.approx(mine["losses"], rel=1e-4, abs=1e-5)
-                    assert theirs["validation"]["fused"]["loss"] == pytest.approx(mine["validation"]["fused"]["loss"], rel=1e-4)
+                    assert theirs["losses"] == pytest.approx(mine["losses"], rel=1e-6, abs=1e-8)
+                    assert theirs["validation"]["fused"]["loss"] == pytest.approx(mine["validation"]["fused"]["loss"], rel=1e-6)
             except AssertionError as error:
                 wrong.append(f"{name} in setting {setting}: {str(error)[:300]}")
     assert not wrong, "\n".join(wrong)

@@ -66,6 +66,14 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     predict.add_argument("--out", required=True, metavar="FILE", help="csv or parquet file for the predictions")
     add_options(predict, ("read",))
 
+    budgets = command("budgets", "measure how much each modality alone tells about the target", _BUDGETS)
+    budgets.add_argument("data", metavar="DATA", help="folder, file, or the name of an embedded set")
+    budgets.add_argument(
+        "--out", metavar="FILE", help="write the budgets as JSON, for: fit --method iibalance --method.budgets FILE"
+    )
+    budgets.add_argument("--config", metavar="FILE", help="YAML file of options; those of the command line win")
+    add_options(budgets, ("read", "splitting", "preprocessing", "model", "training"))
+
     compare = command("compare", "train several methods on the same splits and compare them")
     compare.add_argument("data", metavar="DATA", help="folder, file, or the name of an embedded set")
     compare.add_argument("--methods", required=True, metavar="LIST", help="methods, separated by commas")
@@ -104,11 +112,21 @@ _FIT = """Train a model and measure it on the test part.
   equipoise fit --resume RUN
 """
 
+_BUDGETS = """Measure how much each modality alone tells about the target.
+
+Trains each modality alone (the epoch of least validation loss is kept, unless --monitor says otherwise) and measures on the
+validation part, in nats: the entropy of the labels minus the mean entropy of the temperature-scaled predictions.
+
+  equipoise budgets DATA --target label --out budgets.json
+  equipoise fit DATA --target label --method iibalance --method.budgets budgets.json --out RUN
+"""
+
 # Where each command lives; its module, and torch with it, is imported only when it runs.
 _COMMANDS = {
     "fit": "equipoise.cli.fit",
     "evaluate": "equipoise.cli.evaluate",
     "predict": "equipoise.cli.predict",
+    "budgets": "equipoise.cli.budgets",
     "compare": "equipoise.cli.compare",
     "methods": "equipoise.cli.methods",
     "data": "equipoise.cli.data",

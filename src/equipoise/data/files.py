@@ -5,6 +5,8 @@ Nothing read here can execute code: arrays are opened without pickle and YAML wi
 
 from __future__ import annotations
 
+import csv
+import re
 import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 TABLES = (*SEPARATORS, ".parquet")
 ARRAYS = (".npy", ".npz")
+_BLOCK = 2**20
 
 # What pandas takes for a missing value; stated here because it must not apply to columns that are read as text.
 MISSING_WORDS = (
@@ -134,7 +137,30 @@ def read_table(path: Path, text: Collection[str] = ()) -> pd.DataFrame:
             )
     if table.empty:
         raise DataError(f"{path} has no rows, expected one row per sample")
+    if path.suffix in SEPARATORS:
+        _check_end(path, len(columns))
     return table
+
+
+def _check_end(path: Path, columns: int) -> None:
+    """Refuse a table that ends in mid-row: pandas would take what is lost for missing values."""
+    last = b""
+    with path.open("rb") as file:
+        for place in range(path.stat().st_size, 0, -_BLOCK):
+            file.seek(max(0, place - _BLOCK))
+            last = file.read(min(_BLOCK, place)) + last
+            if b"\n" in last or b"\r" in last:
+                break
+        row = re.split(rb"[\r\n]", last)[-1].decode(errors="replace")
+        if not row.strip() or row.count('"') % 2:  # the end of a quoted field of several lines is no row
+            return
+        found = len(next(csv.reader([row], delimiter=SEPARATORS[path.suffix])))
+        if found < columns:
+            file.seek(0)
+            line = 1 + sum(block.count(b"\n") for block in iter(lambda: file.read(_BLOCK), b""))
+            raise DataError(
+                f"{path}, line {line}: the last row has {found} of {columns} values and no end of line: the file was cut off"
+            )
 
 
 def read_array(path: Path) -> NDArray[Any]:

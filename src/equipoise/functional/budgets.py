@@ -89,17 +89,37 @@ def temperature_scale(logits: Tensor, labels: Tensor, low: float = 0.01, high: f
     return float((-(least + most) / 2).exp())
 
 
-def budget(logits: Tensor) -> Tensor:
-    """Return what a modality alone resolves of the task: ``B = log K - mean_i H(p_i)``.
+def label_entropy(labels: Tensor) -> float:
+    """Return the entropy of the frequencies of classes, ``H(Y) = - sum_k f_k log f_k``, in nats.
 
-    A plug-in estimate of ``I(X; Y)`` for equally frequent classes; the constant makes no difference to :func:`prior`. It
-    takes the model at its word, so scale by :func:`temperature_scale` first, and compare with :func:`grounded_budget`.
+    Args:
+        labels: Class codes of shape (samples,).
+
+    Raises:
+        DataError: If there are no labels.
+
+    Example:
+        >>> round(label_entropy(torch.tensor([0, 1, 1, 0])), 4)
+        0.6931
+    """
+    if not labels.numel():
+        raise DataError("the entropy of no labels was asked for, expected at least one")
+    shares = torch.bincount(labels).double() / len(labels)
+    return float(torch.special.entr(shares).sum())
+
+
+def budget(logits: Tensor, known: float | None = None) -> Tensor:
+    """Return what a modality alone resolves of the task: ``B = H(Y) - mean_i H(p_i)``.
+
+    A plug-in estimate of ``I(X; Y)``; the constant makes no difference to :func:`prior`. It takes the model at its word, so
+    scale by :func:`temperature_scale` first, and compare with :func:`grounded_budget`.
 
     Args:
         logits: Logits of shape (samples, classes), from data the model was not fitted to.
+        known: ``H(Y)``, see :func:`label_entropy`; ``log K``, that of equally frequent classes, if left out.
 
     Returns:
-        A scalar between 0 and ``log K``, in nats.
+        A scalar from 0, in nats.
 
     Raises:
         DataError: If there are no samples or no classes.
@@ -111,11 +131,11 @@ def budget(logits: Tensor) -> Tensor:
         >>> budget(torch.tensor([[100.0, 0.0], [0.0, 100.0]])), budget(torch.zeros(2, 4))
         (tensor(0.6931), tensor(0.))
     """
-    return (log(logits.shape[-1]) - mean_entropy(logits)).clamp_min(0)
+    return ((log(logits.shape[-1]) if known is None else known) - mean_entropy(logits)).clamp_min(0)
 
 
-def grounded_budget(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the budget by what is true instead of what is said: ``B' = log K - mean_i -log p_i[y_i]``.
+def grounded_budget(logits: Tensor, labels: Tensor, known: float | None = None) -> Tensor:
+    """Return the budget by what is true instead of what is said: ``B' = H(Y) - mean_i -log p_i[y_i]``.
 
     Below 0 for a modality that is worse than a guess. Our choice, as a check: a model that is confidently wrong has a large
     :func:`budget`, but not a large ``B'``.
@@ -123,9 +143,10 @@ def grounded_budget(logits: Tensor, labels: Tensor) -> Tensor:
     Args:
         logits: Logits of shape (samples, classes), from data the model was not fitted to.
         labels: True class codes of shape (samples,).
+        known: ``H(Y)``; ``log K`` if left out.
 
     Returns:
-        A scalar up to ``log K``, in nats.
+        A scalar up to ``H(Y)``, in nats.
 
     Raises:
         DataError: If there are no samples, or not one label for each.
@@ -135,7 +156,74 @@ def grounded_budget(logits: Tensor, labels: Tensor) -> Tensor:
         tensor(-3.8070)
     """
     _check(logits, labels)
-    return log(logits.shape[1]) - F.cross_entropy(logits, labels)
+    return (log(logits.shape[1]) if known is None else known) - F.cross_entropy(logits, labels)
+
+
+def measure(logits: Tensor, labels: Tensor, known: float | None = None, calibrate: bool = True) -> dict[str, float]:
+    """Return the information budget of one modality and what stands beside it.
+
+    Args:
+        logits: Its logits on held-out samples, of shape (samples, classes).
+        labels: True class codes of shape (samples,).
+        known: ``H(Y)``; ``log K`` if left out.
+        calibrate: Whether to scale by the temperature of least loss first.
+
+    Returns:
+        ``entropy``: the budget in nats; ``grounded``: the same by the loss on true labels; ``raw``: by entropy, without scaling;
+        ``temperature``; ``loss``: mean negative log-likelihood in nats; ``accuracy``. Scaled at a temperature within its limits
+        the first two are equal: the loss has its minimum where it equals the entropy.
+
+    Raises:
+        DataError: If there are no samples, or not one label for each.
+
+    Example:
+        >>> found = measure(torch.tensor([[2.0, 0.0]] * 4), torch.tensor([0, 0, 0, 1]))
+        >>> round(found["temperature"], 2), round(found["entropy"], 3), round(found["grounded"], 3), found["accuracy"]
+        (1.82, 0.131, 0.131, 0.75)
+    """
+    temperature = temperature_scale(logits, labels) if calibrate else 1.0
+    scaled = logits / temperature
+    return {
+        "entropy": float(budget(scaled, known)),
+        "grounded": float(grounded_budget(scaled, labels, known)),
+        "raw": float(budget(logits, known)),
+        "temperature": temperature,
+        "loss": float(F.cross_entropy(scaled, labels)),
+        "accuracy": float((logits.argmax(1) == labels).float().mean()),
+    }
+
+
+def bootstrap_interval(values: Tensor, resamples: int = 1000, seed: int = 0) -> tuple[float, float]:
+    """Return the 95 % interval of a mean over resamples of the samples (Efron, Annals of Statistics 7, 1979; percentiles).
+
+    Args:
+        values: One value per sample, of shape (samples,).
+        resamples: Number of resamples.
+        seed: Seed of the resamples.
+
+    Returns:
+        The 2.5th and the 97.5th percentile.
+
+    Raises:
+        DataError: If there is no value.
+
+    Example:
+        >>> bootstrap_interval(torch.ones(5))
+        (1.0, 1.0)
+    """
+    if values.dim() != 1 or not len(values):
+        raise DataError(f"values of shape {tuple(values.shape)} were given, expected one per sample")
+    random = torch.Generator().manual_seed(seed)
+    values = values.detach().cpu().double()
+    at_once = max(1, 2**24 // len(values))
+    means = torch.cat(
+        [
+            values[torch.randint(len(values), (min(at_once, resamples - start), len(values)), generator=random)].mean(1)
+            for start in range(0, resamples, at_once)
+        ]
+    )
+    low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return low, high
 
 
 def prior(budgets: Tensor, temperature: float = 1.0) -> Tensor:

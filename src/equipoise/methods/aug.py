@@ -34,9 +34,11 @@ from equipoise.training.context import Context
         order_matters=True,
         differs=(
             "Added classifiers train (the published code never gives them to the optimizer; freeze_new_heads does as it did). "
-            "The residual weight uses one softmax of the summed previous logits, as the code does, so that it cannot turn "
-            "negative as the paper's sum of probabilities can. The assignment compares differences with a dead zone on both "
-            "sides, for any number of modalities (our choice beyond two). Epochs are selected on the validation part."
+            "The residual weight and the confidence use one softmax of summed logits, as the code does; the paper's sum of "
+            "probabilities can make the weight negative. Alternating updates are those of the code, joint ones those of the "
+            "paper's algorithm. The assignment compares differences with a dead zone on both sides, for any number of "
+            "modalities (our choice beyond two). Fusion weights are equal (the paper states none, its code 0.4 and 0.6). Epochs "
+            "are selected on the validation part."
         ),
     ),
 )
@@ -47,8 +49,9 @@ class AUG(Method):
     With ``z_mj`` the logits of classifier j of modality m, ``t`` their number, ``z_m = sum_j z_mj`` and ``q`` the probability
     that the previous ensemble ``z_m - z_mt`` gives to the true class (no gradient):
     ``L_m = loss(z_m, y) + loss(z_m - z_mt, y) + mean_i (1 - lambda q_i) loss_i(z_mt, y)``; for ``t = 1`` the first term alone.
-    Every ``period`` epochs the modality of smallest mean true-class probability gets one more classifier, if the best is
-    ahead of ``sigma`` times it by more than ``tau``. Scores are those of the last epoch's training batches.
+    After the first epoch and after every ``period`` epochs, the modality of smallest mean true-class probability gets one more
+    classifier, if the best is ahead of ``sigma`` times it by more than ``tau`` and it has fewer than ``max_heads``. Scores are
+    those of the last epoch's training batches.
     """
 
     kept_for_prediction: ClassVar[tuple[str, ...]] = ("classifiers",)
@@ -60,7 +63,7 @@ class AUG(Method):
     max_heads: int = hparam(11, low=1, help="most classifiers of a modality; 1 is late fusion with one classifier each")
     update: str = hparam("alternating", choices=("alternating", "joint"), help="one step per modality, or one for all")
     fusion_weights: str = hparam(
-        "uniform", choices=("uniform", "validation"), help="equal weights as published, or learned on the validation part"
+        "uniform", choices=("uniform", "validation"), help="equal weights, or learned on the validation part"
     )
     freeze_new_heads: bool = hparam(False, help="do not train added classifiers, as the published code")
 
@@ -71,6 +74,8 @@ class AUG(Method):
 
     def phases(self, ctx: Context) -> Iterator[Phase]:
         yield Phase(parameters=_without_added) if self.freeze_new_heads else Phase()
+        counts = ", ".join(f"{name} {_fusion(ctx.model).count(name)}" for name in ctx.modalities)
+        ctx.note(f"classifiers in the selected epoch: {counts}")
 
     def on_epoch_start(self, ctx: Context) -> None:
         # The assignment of the paper's epoch e happens here, before epoch e + 1: so a new classifier, whose random logits enter
@@ -78,7 +83,7 @@ class AUG(Method):
         period = self.period or max(1, ctx.epochs // 10)
         if ctx.epoch == 1 or (ctx.epoch and ctx.epoch % period == 0):
             self._assign(ctx)
-        self.state["sums"] = torch.zeros(3, len(ctx.modalities), device=ctx.runtime.device)
+        self.state["sums"] = torch.zeros(4, len(ctx.modalities), device=ctx.runtime.device)
 
     def _assign(self, ctx: Context) -> None:
         fusion = _fusion(ctx.model)
@@ -101,37 +106,38 @@ class AUG(Method):
         for name, features in outputs.features.items():
             stages = _fusion(ctx.model).stages(name, features)
             ensemble = stages.sum(0)
-            losses[name] = ctx.task_loss(ensemble, batch, name)
+            values = before = ctx.task.losses(ensemble, batch.labels)
+            losses[name] = ctx.sample_mean(values, batch, name)
             if len(stages) > 1:
                 previous = ensemble - stages[-1]
+                before = ctx.task.losses(previous, batch.labels)
                 # The residual label y - lambda y q makes the cross-entropy of the newest classifier a weighted one.
                 weight = 1.0 - self.residual * ctx.task.score(previous.detach(), batch.labels)
-                losses[f"{name} previous"] = ctx.task_loss(previous, batch, name)
+                losses[f"{name} previous"] = ctx.sample_mean(before, batch, name)
                 losses[f"{name} residual"] = ctx.sample_mean(weight * ctx.task.losses(stages[-1], batch.labels), batch, name)
-            self._add_up(ctx, name, ensemble.detach(), losses[name].detach(), batch)
+            score = ctx.task.score(ensemble.detach(), batch.labels)
+            known = torch.stack([score, values.detach(), before.detach(), torch.ones_like(score)]).float()
+            self.state["sums"][:, ctx.modalities.index(name)] += (known * batch.present[name]).sum(1)
         return losses
-
-    def _add_up(self, ctx: Context, name: str, logits: Tensor, loss: Tensor, batch: Batch) -> None:
-        """Add a batch to the sums of an epoch: confidence in the true class, loss, and samples that have the modality."""
-        have = batch.present[name]
-        score, count = ctx.task.score(logits, batch.labels), have.sum()
-        self.state["sums"][:, ctx.modalities.index(name)] += torch.stack([(score * have).sum(), loss * count, count])
 
     def on_epoch_end(self, ctx: Context) -> None:
         sums = ctx.runtime.sum(self.state["sums"])
-        self.state["scores"], means = (sums[:2] / sums[2]).tolist()  # nan where no sample has the modality
-        for name, score in zip(ctx.modalities, self.state["scores"], strict=True):
-            ctx.log(f"confidence.{name}", score)
+        # nan where no sample has the modality
+        self.state["scores"], means, before = (sums[:3] / sums[3]).tolist()
+        for number, name in enumerate(ctx.modalities):
+            ctx.log(f"confidence.{name}", self.state["scores"][number])
             ctx.log(f"classifiers.{name}", _fusion(ctx.model).count(name))
+            ctx.log(f"gain.{name}", before[number] - means[number])
         self._log_gap(ctx, [mean for mean in means if isfinite(mean)])
         if self.fusion_weights == "validation":
             self._learn_weights(ctx)
 
     def _log_gap(self, ctx: Context, means: list[float]) -> None:
-        """Log the gap between the modalities' losses and the theorem's curve ``G(0) / (1 + c T G(0))`` beside it.
+        """Log the gap between the modalities' ensemble losses and the theorem's curve ``G(0) / (1 + c T G(0))`` beside it.
 
-        The theorem's constant c is not published; ours is the one with which the curve passes through the gap of the second
-        epoch (our choice), so the curve says whether the gap goes on closing at the rate at which it began to.
+        The theorem's L also holds the terms that only a modality with several classifiers has; without them the gap does not
+        jump with each new one (our choice). Its constant c is not published; ours is the one with which the curve passes
+        through the gap of the second epoch, so the curve says whether the gap goes on closing as it began to.
         """
         gap = max(means) - min(means)
         gaps: list[float] = self.state.setdefault("gaps", [])
@@ -154,6 +160,8 @@ class AUG(Method):
 
     def load_state_dict(self, ctx: Context, state: dict[str, Any]) -> None:
         super().load_state_dict(ctx, state)
+        if "sums" in state:  # a checkpoint is read to the CPU
+            state["sums"] = state["sums"].to(ctx.runtime.device)
         for name, count in state.get("classifiers", dict.fromkeys(ctx.modalities, 1)).items():
             _fusion(ctx.model).resize(name, count, ctx.options.seed)
 

@@ -14,15 +14,19 @@ from torch.nn.functional import normalize
 from equipoise.batch import Batch, Outputs
 from equipoise.errors import ConfigError
 from equipoise.files import read_json
-from equipoise.functional.budgets import alignment_strength, anchor, budget, grounded_budget, prior, temperature_scale
+from equipoise.functional.budgets import alignment_strength, anchor, budget, label_entropy, measure, prior
 from equipoise.functional.prototypes import below_budget, prototype_losses, sample_switch, update_prototypes
 from equipoise.methods.base import Method, MethodCard, Phase, Update, hparam, register
 from equipoise.methods.late import unimodal_losses
 from equipoise.nn.fusion.budget import BudgetFusion
 from equipoise.nn.multimodal import MultimodalModel
+from equipoise.seeding import forked
 from equipoise.training.context import Closure, Context
+from equipoise.training.selection import copy_state
 
 _PROBE = "probe "
+_KEYS = ("entropy", "grounded", "raw", "loss")
+"""What a file of budgets must say of each modality."""
 
 
 @register(
@@ -31,7 +35,7 @@ _PROBE = "probe "
         title="Intrinsic information budgets (IIBalance)",
         summary="Measures what each modality can tell by itself, pulls weak ones towards the best only while they are below "
         "that, and weighs them by budget and by uncertainty.",
-        formula="B_m = log K - H_m;  beta = softmax(B);  L = (1-eta)(sum CE_m + sum_m (beta_a - beta_m) s_m PRA_m) + eta L_fused",
+        formula="B_m = H(Y) - H_m;  beta = softmax(B);  L = (1-eta)(sum CE_m + sum_m (beta_a - beta_m) s_m PRA_m) + eta L_fused",
         authors="Xiong, Li, Tang, Li, Kong, Hu",
         venue="ICME 2026",
         arxiv="2603.17347",
@@ -40,8 +44,9 @@ _PROBE = "probe "
         fusion="budget",
         differs=(
             "An implementation of the published design: order of operations, losses and what enters them are published; the "
-            "budget's units, the temperature, the switch rule, all weights, widths and the schedule are our choice. Budgets "
-            "are measured on the validation part, never on test."
+            "budget's units and constant, temperatures, the switch rule, all weights, rates, widths, the epoch of the probes and "
+            "the schedule are our choice. Budgets are measured on the validation part, never on test; the prototypes of a batch "
+            "serve from the next one on."
         ),
     ),
 )
@@ -49,12 +54,13 @@ _PROBE = "probe "
 class IIBalance(Method):
     """Budgets first, then alignment (stage I) cross-faded into uncertainty-aware fusion (stage II).
 
-    Probes: each branch is trained alone; ``B_m = log K - mean entropy`` of its temperature-scaled predictions on the
-    validation part; ``beta = softmax(B / budget_temperature)``; the anchor has the largest budget. Then the branches start
-    anew. Stage I: unimodal losses, and for each weak modality the contrast of its features with the anchor's class
-    prototypes, of strength ``beta_anchor - beta_m``, switched on while it resolves less than its budget. Stage II: the losses
-    of :class:`~equipoise.nn.fusion.budget.BudgetFusion` on the fused and the weighted branch logits. The weight of stage II
-    rises linearly over the first half of the epochs; the unimodal losses keep at least ``floor``.
+    Probes: each branch is trained alone; ``B_m = H(Y) - mean entropy`` of its temperature-scaled predictions on the validation
+    part, with ``H(Y)`` of its labels, so that a modality that tells nothing has none; ``beta = softmax(B / budget_temperature)``;
+    the anchor has the largest budget. Then the branches start anew. Stage I: unimodal losses, and for each weak modality the
+    contrast of its features with the anchor's class prototypes, of strength ``beta_anchor - beta_m``, switched on while it
+    resolves less than its budget. Stage II: the losses of :class:`~equipoise.nn.fusion.budget.BudgetFusion` on the fused and
+    the weighted branch logits. The weight of stage II rises linearly over the first half of the epochs; the unimodal losses
+    keep at least ``floor``.
     """
 
     kept_for_prediction: ClassVar[tuple[str, ...]] = ("budgets",)
@@ -86,26 +92,28 @@ class IIBalance(Method):
         if len(set(fusion.sizes.values())) > 1:
             width = max(fusion.sizes.values())
             for number, name in enumerate(fusion.names):
-                ctx.model.extras[f"project_{number}"] = nn.Linear(fusion.sizes[name], width, bias=False)
+                with forked(ctx.options.seed, "project", name):
+                    ctx.model.extras[f"project_{number}"] = nn.Linear(fusion.sizes[name], width, bias=False)
         self.state["prototypes"] = torch.zeros(ctx.task.outputs, max(fusion.sizes.values()))
         self.state["seen"] = torch.zeros(ctx.task.outputs, dtype=torch.bool)
         self.state["active"] = dict.fromkeys(ctx.modalities, True)
 
     def phases(self, ctx: Context) -> Iterator[Phase]:
-        start = [item.detach().clone() for item in ctx.model.parameters()]
+        part = ctx.part("validation")
+        for name in ctx.modalities:
+            if not bool(part.present[name].any()):
+                raise ConfigError(f"method iibalance: no validation sample has modality {name!r}, so it has no budget")
+        start = copy_state(ctx.model.state_dict())
         if self.budgets is None:
             for name in ctx.modalities:
                 yield Phase(name=_PROBE + name, parameters=lambda model, name=name: _branch(model, name), monitor=name)  # type: ignore[misc]
         if "budgets" not in self.state:
             self.state["budgets"] = self._measure(ctx) if self.budgets is None else _read_budgets(Path(self.budgets), ctx)
             self._explain(ctx)
-        _fusion(ctx.model).prior.copy_(
-            self._prior(ctx) if not self.uniform_prior else torch.ones(len(ctx.modalities)) / len(ctx.modalities)
-        )
         if not self.warm_start:
-            with torch.no_grad():
-                for item, value in zip(ctx.model.parameters(), start, strict=True):
-                    item.copy_(value)
+            ctx.model.load_state_dict(start)
+        if not self.uniform_prior:
+            _fusion(ctx.model).prior.copy_(self._prior(ctx))
         if self.schedule == "phases":
             yield Phase(name="align", monitor=None)
             yield Phase(name="fuse", parameters=lambda model: model.shared_parameters())
@@ -117,12 +125,10 @@ class IIBalance(Method):
         part, logits = ctx.part("validation"), ctx.outputs("validation").unimodal
         target = part.target
         assert target is not None
-        found = {}
+        known, found = label_entropy(target), {}
         for name in ctx.modalities:
             have = part.present[name].to(target.device)
-            if not bool(have.any()):
-                raise ConfigError(f"method iibalance: no validation sample has modality {name!r}, so it has no budget")
-            found[name] = measure_budget(logits[name][have].float(), target[have], self.calibrate)
+            found[name] = measure(logits[name][have].float(), target[have], known, self.calibrate)
         return found
 
     def _values(self, ctx: Context, key: str) -> Tensor:
@@ -141,7 +147,8 @@ class IIBalance(Method):
             for name, share in zip(ctx.modalities, shares, strict=True)
         )
         ctx.note(f"information budgets: {words}; anchor {ctx.modalities[self._anchor(ctx)]}")
-        by_entropy, by_loss = (anchor(self._values(ctx, kind)) for kind in ("entropy", "grounded"))
+        losses = self._values(ctx, "loss")
+        by_entropy, by_loss = (anchor(self._values(ctx, kind), losses) for kind in ("entropy", "grounded"))
         if by_entropy != by_loss:
             ctx.note(
                 f"entropy names {ctx.modalities[by_entropy]} the strongest modality, the true labels {ctx.modalities[by_loss]}: "
@@ -156,7 +163,8 @@ class IIBalance(Method):
         if ctx.phase.name.startswith(_PROBE):
             return unimodal_losses(ctx, update, outputs)
         first, second, align = self._stage_weights(ctx)
-        losses = unimodal_losses(ctx, update, outputs, first)
+        # What has no weight is left out: a gradient of zero would still decay.
+        losses = unimodal_losses(ctx, update, outputs, first) if first > 0 else {}
         if align > 0 and self.switch != "off" and self.alignment > 0:
             losses |= self._alignment(ctx, batch, outputs, align)
         if second > 0:
@@ -164,7 +172,7 @@ class IIBalance(Method):
             present = {name: mask for name, mask in batch.present.items() if name not in batch.complete}
             weighted = fusion.weighted(outputs.features, present)
             losses["fused"] = ctx.task_loss(fusion.classify(weighted), batch) * second
-            for name, value in weighted.items():
+            for name, value in weighted.items() if self.branch > 0 else ():
                 losses[f"{name} branch"] = ctx.task_loss(fusion.branches[name](value), batch, name) * (second * self.branch)
         return losses
 
@@ -184,24 +192,24 @@ class IIBalance(Method):
         strengths = alignment_strength(self._prior(ctx), chosen, self.strength).tolist()
         vectors = {name: self._vector(ctx, name, value) for name, value in outputs.features.items()}
         prototypes, seen = (self.state[key].to(vectors[best].device) for key in ("prototypes", "seen"))
-        scores = {name: (value.detach() @ prototypes.T / self.temperature) for name, value in vectors.items()}
-        budgets = self._values(ctx, self.budget_kind).clamp_min(1e-6).tolist()
+
+        def distance(name: str) -> Tensor:
+            return prototype_losses(vectors[name], prototypes, seen, batch.labels, self.temperature)
+
+        budgets = self._values(ctx, self.budget_kind).tolist()
         losses = {}
         for number, name in enumerate(ctx.modalities):
             if number == chosen or strengths[number] == 0 or (self.switch == "modality" and not self.state["active"][name]):
                 continue
-            values = prototype_losses(vectors[name], prototypes, seen, batch.labels, self.temperature)
+            values = distance(name)
             if self.switch == "sample":
-                own, ahead = (
-                    scores[item].masked_fill(~seen, -torch.inf).softmax(1).gather(1, batch.labels[:, None]).squeeze(1)
-                    for item in (name, best)
-                )
-                values = values * sample_switch(own, ahead, budgets[number], budgets[chosen])
+                values = values * sample_switch((-values).exp(), (-distance(best)).exp(), budgets[number], budgets[chosen])
             losses[f"{name} alignment"] = ctx.sample_mean(values, batch, name) * (weight * self.alignment * strengths[number])
         return losses
 
     def _vector(self, ctx: Context, name: str, features: Tensor) -> Tensor:
         key = f"project_{ctx.modalities.index(name)}"
+        features = features.float()  # features of a half-precision pass are also used outside of it
         return normalize(ctx.model.extras[key](features) if key in ctx.model.extras else features, dim=1)
 
     @torch.no_grad()
@@ -212,9 +220,9 @@ class IIBalance(Method):
         batch, name = update.batch, ctx.modalities[self._anchor(ctx)]
         vectors = self._vector(ctx, name, outputs.features[name].detach())
         prototypes, seen = (self.state[key].to(vectors.device) for key in ("prototypes", "seen"))
-        have = batch.present[name].to(vectors.dtype)
-        sums = torch.zeros_like(prototypes).index_add(0, batch.labels, (vectors * have[:, None]).to(prototypes.dtype))
-        counts = torch.zeros(len(prototypes), device=vectors.device).index_add(0, batch.labels, have.float())
+        have = batch.present[name].to(prototypes.dtype)
+        sums = torch.zeros_like(prototypes).index_add(0, batch.labels, vectors.to(prototypes.dtype) * have[:, None])
+        counts = have.new_zeros(len(prototypes)).index_add(0, batch.labels, have)
         total = ctx.runtime.sum(torch.cat([sums, counts[:, None]], 1))
         classes = (total[:, -1] > 0).nonzero().squeeze(1)
         means = total[classes, :-1] / total[classes, -1:]
@@ -224,49 +232,37 @@ class IIBalance(Method):
         if ctx.phase.name.startswith(_PROBE):
             return
         part, logits = ctx.part("validation"), ctx.outputs("validation").unimodal
-        now = torch.stack([budget(logits[name][part.present[name].to(logits[name].device)].float()) for name in ctx.modalities])
+        assert part.target is not None
+        known = label_entropy(part.target)
+        every = ((logits[name], part.present[name].to(logits[name].device)) for name in ctx.modalities)
+        now = torch.stack([budget(values[have].float(), known) for values, have in every])
         below = below_budget(now.cpu(), self._values(ctx, "raw"), self.slack).tolist()
         self.state["active"] = dict(zip(ctx.modalities, below, strict=True))
         for name, value in zip(ctx.modalities, now.tolist(), strict=True):
             ctx.log(f"resolved.{name}", value)
-            ctx.log(f"aligned.{name}", float(self.state["active"][name]))
-
-
-def measure_budget(logits: Tensor, target: Tensor, calibrate: bool) -> dict[str, float]:
-    """Return the information budget of one modality and what stands beside it.
-
-    Args:
-        logits: Its logits on held-out samples, of shape (samples, classes).
-        target: Class codes of shape (samples,).
-        calibrate: Whether to scale by the temperature of least loss first.
-
-    Returns:
-        ``entropy``: the budget in nats; ``grounded``: the same by the loss on true labels; ``raw``: without scaling;
-        ``temperature``; ``loss``: mean negative log-likelihood in nats; ``accuracy``.
-    """
-    temperature = temperature_scale(logits, target) if calibrate else 1.0
-    scaled = logits / temperature
-    return {
-        "entropy": float(budget(scaled)),
-        "grounded": float(grounded_budget(scaled, target)),
-        "raw": float(budget(logits)),
-        "temperature": temperature,
-        "loss": float(torch.nn.functional.cross_entropy(scaled, target)),
-        "accuracy": float((logits.argmax(1) == target).float().mean()),
-    }
+            if name != ctx.modalities[self._anchor(ctx)]:
+                ctx.log(f"below_budget.{name}", float(self.state["active"][name]))
 
 
 def _read_budgets(path: Path, ctx: Context) -> dict[str, dict[str, float]]:
+    """Read what ``equipoise budgets`` wrote."""
     stored = read_json(path, "a file of information budgets", ConfigError)
-    found: dict[str, dict[str, float]] = stored.get("modalities", {})
-    missing = [name for name in ctx.modalities if name not in found]
-    if missing:
-        raise ConfigError(f"{path}: no budget of modality {missing[0]!r}; it has: {', '.join(found) or 'none'}")
     if stored.get("split_hash") != ctx.split:
         raise ConfigError(
             f"{path}: the budgets were measured on split {stored.get('split_hash')!r}, this run has {ctx.split!r}; "
             "measure them on the same split"
         )
+    entries = stored.get("modalities")
+    entries = entries if isinstance(entries, dict) else {}
+    found = {}
+    for name in ctx.modalities:
+        if name not in entries:
+            raise ConfigError(f"{path}: no budget of modality {name!r}; it has: {', '.join(entries) or 'none'}")
+        values = entries[name] if isinstance(entries[name], dict) else {}
+        for key in _KEYS:
+            if not isinstance(values.get(key), (int, float)):
+                raise ConfigError(f"{path}: modality {name!r}: {key} is {values.get(key)!r}, expected a number")
+        found[name] = {key: float(values[key]) for key in _KEYS}
     return found
 
 

@@ -72,9 +72,11 @@ class MLA(Method):
     def after_update(self, ctx: Context, update: Update, outputs: Outputs, closure: Closure) -> None:
         ((name, features),) = outputs.features.items()
         # Rows of absent samples are zero and count for nothing.
-        sums = ctx.runtime.sum(torch.cat([features.detach().float().sum(0), update.batch.present[name].sum()[None].float()]))
+        projector: Tensor = self.state["projector"]
+        sum_of_features = features.detach().to(projector.dtype).sum(0)
+        sums = ctx.runtime.sum(torch.cat([sum_of_features, update.batch.present[name].sum()[None].to(projector.dtype)]))
         progress = 0.0 if ctx.epochs < 2 else ctx.epoch / (ctx.epochs - 1)
-        self.state["projector"] = recursive_projector(self.state["projector"], sums[:-1] / sums[-1], self.alpha ** (1 + progress))
+        self.state["projector"] = recursive_projector(projector, sums[:-1] / sums[-1], self.alpha ** (1 + progress))
 
 
 def _head(ctx: Context) -> torch.nn.Linear:

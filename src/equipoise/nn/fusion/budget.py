@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.errors import ConfigError
-from equipoise.nn.fusion.base import FUSIONS, Features, Fusion, Present, masked, shared_out
+from equipoise.functional.prototypes import posterior_weights
+from equipoise.nn.fusion.base import FUSIONS, Features, Fusion, Present, masked
 from equipoise.nn.per_modality import PerModality
 from equipoise.tasks import Task
 
@@ -56,16 +57,16 @@ class BudgetFusion(Fusion):
         return masked({name: self.heads[name](value) for name, value in features.items()}, present)
 
     def sample_weights(self, features: Features, present: Present) -> Tensor:
-        available = self.available(features, present).T
+        available = self.available(features, present)
         gates = []
-        for number, name in enumerate(self.names):
+        for name in self.names:
             if name in features and self.gated:
                 # Without the stop the fused loss would make heads over-confident just to win weight.
                 unsure = self.task.uncertainty(self.heads[name](features[name])).detach() / self.task.largest_uncertainty
                 gates.append(torch.sigmoid(self.gates[name](unsure[:, None]).squeeze(1)))
             else:
-                gates.append(torch.ones_like(available[number]))
-        return shared_out(self.prior[:, None] * torch.stack(gates), available)
+                gates.append(torch.ones_like(available[:, 0]))
+        return posterior_weights(self.prior, torch.stack(gates, 1), available > 0).T
 
     def weighted(self, features: Features, present: Present) -> dict[str, Tensor]:
         """Return the weighted vectors ``v_m`` of each modality in ``features``, of shape (batch, width)."""
