@@ -37,6 +37,10 @@ class Task(ABC):
     def losses(self, logits: Tensor, target: Tensor) -> Tensor:
         """Return the loss of each sample, of shape (batch,), from logits of shape (batch, outputs)."""
 
+    def mean_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the unweighted mean of :meth:`losses`; a task may know a faster way."""
+        return self.losses(logits, target).mean()
+
     @abstractmethod
     def weights(self, target: Tensor) -> Tensor | None:
         """Return the weight of each sample in a mean loss, of shape (batch,), or None when all count the same."""
@@ -109,6 +113,9 @@ class Classification(Task):
 
     def losses(self, logits: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(logits, target, reduction="none")
+
+    def mean_loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(logits, target)
 
     def weights(self, target: Tensor) -> Tensor | None:
         if self._weights is None:

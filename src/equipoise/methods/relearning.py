@@ -53,6 +53,8 @@ class Relearning(Method):
 
     def on_epoch_start(self, ctx: Context) -> None:
         if self.strength == 0 or ctx.epoch == 0 or ctx.epoch % self.period or ctx.epoch // self.period > self.times:
+            for name in ctx.modalities:
+                ctx.log(f"set_back.{name}", 0.0, neutral=0.0)  # a run too short for a diagnosis must say so
             return
         parts = {part: ctx.outputs(part).features for part in ("train", "validation")}
         for name in ctx.modalities:
