@@ -18,7 +18,7 @@ from equipoise.nn.fusion import build_fusion
 from equipoise.nn.multimodal import MultimodalModel
 from equipoise.tasks import Classification
 from equipoise.training.context import Context
-from tests.contract.harness import toy_model, toy_part, weights
+from tests.contract.harness import toy_model, toy_part, train_toy, weights
 from tests.methods.helpers import make_context
 
 REINIT: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "dr.json").read_text())["cases"][0]["reinit"]
