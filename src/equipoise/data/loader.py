@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import ceil, prod
 from multiprocessing.context import BaseContext
 from typing import TYPE_CHECKING, Any
@@ -122,6 +122,18 @@ class _Rows(TorchDataset[tuple[dict[str, Tensor], dict[str, Tensor], Tensor | No
         )
 
 
+class _Order:
+    """The batches of the next pass over a part; workers that stay alive get a new one for each pass."""
+
+    rows: Sequence[Tensor] = ()
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
 def _worker_context() -> BaseContext:
     """Workers must not inherit this process's threads and locks; their server imports for all, so that they start fast."""
     context = multiprocessing.get_context("forkserver")
@@ -147,17 +159,34 @@ class StreamPart(Part):
         self.target = None if dataset.target is None else torch.from_numpy(dataset.target).to(device)
         self.complete = frozenset(name for name, mask in self.present.items() if bool(mask.all()))
 
+        self._order = _Order()
+        self._kept: DataLoader[Any] | None = None
+        self._busy = False
+
     def batches(self, rows: Sequence[Tensor], totals: Sequence[int]) -> Iterator[Batch]:
-        loader: DataLoader[Any] = DataLoader(
+        if self._busy:  # somebody passes over the part inside a pass over it
+            loader = self._loader(list(rows), keep=False)
+        else:
+            # Starting workers takes longer than many a small epoch: they stay, and get a new order.
+            self._order.rows = rows
+            loader = self._kept = self._kept or self._loader(self._order, keep=self._workers > 0)
+        mine, self._busy = not self._busy, True
+        try:
+            for chosen, total, (inputs, present, target) in zip(rows, totals, loader, strict=True):
+                yield Batch(inputs, present, target, chosen, self.complete, total).to(self._device)
+        finally:
+            self._busy = not mine
+
+    def _loader(self, order: Iterable[Tensor], keep: bool) -> DataLoader[Any]:
+        return DataLoader(
             self._rows,
             batch_size=None,
-            sampler=list(rows),
-            num_workers=min(self._workers, len(rows)),
+            sampler=order,
+            num_workers=self._workers,
+            persistent_workers=keep,
             pin_memory=self._device.type == "cuda",
             multiprocessing_context=_worker_context() if self._workers else None,
         )
-        for chosen, total, (inputs, present, target) in zip(rows, totals, loader, strict=True):
-            yield Batch(inputs, present, target, chosen, self.complete, total).to(self._device)
 
 
 def make_part(
