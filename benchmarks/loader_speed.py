@@ -105,7 +105,7 @@ NOTES = [
     "DataLoader: a Dataset in memory that returns a mapping from modality to a row, `shuffle=True`, default collate; its workers "
     "persist over epochs.",
     "Loader: what the training loop uses. In memory the samples are prepared before; streamed they are read from memory-mapped "
-    "files and prepared (imputed, standardised, clipped) batch by batch, and its workers start anew in every epoch.",
+    "files and prepared (imputed, standardised, clipped) batch by batch; its workers persist too.",
 ]
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from equipoise.data.preprocessing import Preprocessing
 
 # Up to this size a part is put into the order of an epoch at once and batches are views; above it each batch is gathered.
-_REORDER_BYTES = 256 * 2**20
+_REORDER_BYTES = 16 * 2**20
 
 
 class Part(ABC):
