@@ -16,9 +16,12 @@ from equipoise.errors import ConfigError, DataError
 from equipoise.functional.budgets import (
     alignment_strength,
     anchor,
+    bootstrap_interval,
     budget,
     grounded_budget,
+    label_entropy,
     mean_entropy,
+    measure,
     prior,
     temperature_scale,
 )
@@ -150,3 +153,44 @@ def test_bad_options_are_named() -> None:
         temperature_scale(torch.ones(1, 2), torch.tensor([0]), low=2, high=1)
     with pytest.raises(ConfigError, match="'gapp' is unknown, did you mean 'gap'"):
         alignment_strength(torch.ones(2), 0, "gapp")
+
+
+def test_the_entropy_of_labels_takes_the_place_of_log_k() -> None:
+    labels = torch.tensor([0] * 6 + [1] * 2)
+    known = label_entropy(labels)
+    assert known == pytest.approx(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)))
+    constant = torch.tensor([[math.log(0.75), math.log(0.25)]]).expand(8, 2)
+    assert budget(constant, known).item() == pytest.approx(0, abs=1e-6)
+    assert grounded_budget(constant, labels, known).item() == pytest.approx(0, abs=1e-6)
+    assert budget(constant).item() > 0.1
+    with pytest.raises(DataError, match="no labels"):
+        label_entropy(torch.zeros(0).long())
+
+
+def test_a_measure_is_made_of_its_parts() -> None:
+    logits, labels = predictions()
+    logits = 4 * logits
+    found, raw = measure(logits, labels, 1.2), measure(logits, labels, 1.2, calibrate=False)
+    assert found["temperature"] == temperature_scale(logits, labels) > 1.5
+    assert found["entropy"] == pytest.approx(budget(logits / found["temperature"], 1.2).item())
+    assert found["raw"] == raw["raw"] == raw["entropy"] == pytest.approx(budget(logits, 1.2).item())
+    assert raw["grounded"] == pytest.approx(1.2 - raw["loss"])
+    assert raw["temperature"] == 1
+    assert found["accuracy"] == pytest.approx(
+        sum(int(row.argmax()) == int(y) for row, y in zip(logits, labels, strict=True)) / 400
+    )
+    # At the best temperature the mean loss equals the mean entropy; before, it does not.
+    assert found["entropy"] == pytest.approx(found["grounded"], abs=1e-9)
+    assert abs(raw["entropy"] - raw["grounded"]) > 0.1
+
+
+def test_bootstrap_interval_is_that_of_the_normal_distribution_for_many_samples() -> None:
+    values = torch.randn(4000, generator=torch.Generator().manual_seed(0)) * 3 + 1
+    low, high = bootstrap_interval(values, 4000)
+    error = float(values.std()) / math.sqrt(4000)
+    assert low == pytest.approx(float(values.mean()) - 1.96 * error, abs=0.15 * error)
+    assert high == pytest.approx(float(values.mean()) + 1.96 * error, abs=0.15 * error)
+    assert bootstrap_interval(values) == bootstrap_interval(values)
+    assert bootstrap_interval(values, seed=1) != bootstrap_interval(values)
+    with pytest.raises(DataError, match="expected one per sample"):
+        bootstrap_interval(torch.zeros(0))

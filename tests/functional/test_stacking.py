@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import minimize_scalar
 from torch.nn.functional import cross_entropy
 
 from equipoise.errors import DataError
@@ -19,13 +18,8 @@ def problem(samples: int = 200) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def loss_of(weights: np.ndarray, logits: torch.Tensor, target: torch.Tensor) -> float:
-    """The least penalised loss over the scale of the weighted logits."""
-    fused = (torch.from_numpy(weights)[:, None, None] * logits).sum(0) * len(logits)
-
-    def loss(scale: float) -> float:
-        return float(cross_entropy(fused * np.exp(scale), target)) + scale**2 / (2 * len(target))
-
-    return float(minimize_scalar(loss, bounds=(-5, 5), method="bounded").fun)
+    fused = (torch.from_numpy(weights)[:, None, None] * logits).sum(0)
+    return float(cross_entropy(fused, target))
 
 
 def test_no_point_of_a_fine_grid_is_better() -> None:
@@ -35,18 +29,9 @@ def test_no_point_of_a_fine_grid_is_better() -> None:
     )
     assert float(found.sum()) == pytest.approx(1.0)
     assert float(found.min()) >= 0
-    steps = np.linspace(0, 1, 21)
+    steps = np.linspace(0, 1, 41)
     grid = min(loss_of(np.array([a, b, 1 - a - b]), logits, target) for a in steps for b in steps if a + b <= 1)
     assert loss_of(found.numpy(), logits, target) <= grid + 1e-6
-
-
-def test_the_scale_of_the_logits_hardly_matters() -> None:
-    logits, target = problem()
-    available = torch.ones(logits.shape[:2], dtype=torch.float64)
-    loss = lambda z: cross_entropy(z, target, reduction="none")  # noqa: E731
-    torch.testing.assert_close(
-        convex_weights(logits, available, loss), convex_weights(0.1 * logits, available, loss), rtol=0, atol=0.02
-    )
 
 
 def test_samples_that_are_all_right_leave_finite_weights() -> None:
@@ -54,7 +39,7 @@ def test_samples_that_are_all_right_leave_finite_weights() -> None:
     right = 5 * torch.nn.functional.one_hot(target, 3).double()
     loss = lambda z: cross_entropy(z, target, reduction="none")  # noqa: E731
     found = convex_weights(torch.stack([right, -right]), torch.ones(2, 30), loss)
-    assert found[0] > 0.9
+    assert found[0] > 0.99
     assert float(found.sum()) == pytest.approx(1.0)
     assert convex_weights(right[None], torch.ones(1, 30), loss).tolist() == [1.0]
 
@@ -64,7 +49,7 @@ def test_noise_gets_next_to_nothing() -> None:
     found = convex_weights(
         logits, torch.ones(logits.shape[:2], dtype=torch.float64), lambda z: cross_entropy(z, target, reduction="none")
     )
-    assert found[2] < 0.05 < found[1] < found[0]
+    assert found[2] < 0.01 < found[1] < found[0]
 
 
 def test_absent_modalities_do_not_count() -> None:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import multiprocessing
-from collections.abc import Iterator, Mapping, Sequence
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from equipoise.config import ReadOptions, component, option_sections
+from equipoise.config import SECTIONS, FitConfig, ReadOptions, component
 from equipoise.data.dataset import Dataset
 from equipoise.data.fingerprint import fingerprint
 from equipoise.data.sources import open_dataset
-from equipoise.errors import ConfigError, EquipoiseError
-from equipoise.files import append_line, make_folder, read_lines
+from equipoise.data.splits import make_splits
+from equipoise.errors import ConfigError, EquipoiseError, RunError
+from equipoise.files import append_line, make_folder, read_lines, truncate_lines
 from equipoise.methods.base import make_method
+from equipoise.training.loop import Interrupted
 
 RESULTS = "results.jsonl"
 
@@ -47,31 +53,58 @@ class Job:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def plan(
-    dataset: Dataset, methods: Sequence[str | Mapping[str, Any]], folds: int, seeds: int, options: Mapping[str, Any]
-) -> list[Job]:
+def parse_method(text: str) -> dict[str, Any]:
+    """Return the description of a method as a word says it: ``name`` or ``name:key=value:key=value``.
+
+    Raises:
+        ConfigError: The word is not of this form.
+
+    Example:
+        >>> parse_method("ogm:alpha=0.5:noise=false")
+        {'name': 'ogm', 'alpha': '0.5', 'noise': 'false'}
+    """
+    name, *parts = text.strip().split(":")
+    described = {"name": name}
+    for part in parts:
+        key, equals, value = part.partition("=")
+        if not key or not equals or key in described:
+            raise ConfigError(f"methods: {text!r} is not valid at {part!r}, expected name:key=value, each key once")
+        described[key] = value
+    return described
+
+
+def plan(dataset: Dataset, methods: Sequence[str | Mapping[str, Any]], seeds: int, options: Mapping[str, Any]) -> list[Job]:
     """Return the runs of a comparison, fold by fold, so that methods can be compared early.
 
     Args:
         dataset: The data.
-        methods: Names, or mappings with ``name`` and hyper-parameters.
-        folds: Cross-validation folds; 0 takes the one split that the data state or that is cut.
-        seeds: Seeds per fold.
-        options: Options of all runs.
+        methods: Words for :func:`parse_method`, or mappings with ``name`` and hyper-parameters.
+        seeds: Seeds per fold, counted from the option ``seed``.
+        options: Options of all runs; ``folds`` and ``repeats`` say on how many splits.
 
     Raises:
-        ConfigError: A method or a hyper-parameter is unknown.
+        ConfigError: A method, a hyper-parameter or an option is unknown, or there is no method.
     """
-    described = []
+    for name in ("method", "fold"):
+        if name in options:
+            raise ConfigError(f"option: a comparison runs every method on every fold; leave out {name}")
+    config = FitConfig.from_options(options)
+    described: list[dict[str, Any]] = []
     for method in methods:
-        made = make_method(component(method, "method"))
-        described.append({"name": made.name, **made.hyperparameters()})
-    plain = {name: value for name, value in options.items() if name not in option_sections() or name not in ("fold", "seed")}
-    identity = fingerprint(dataset)
+        made = make_method(parse_method(method) if isinstance(method, str) else component(method, "method"))
+        found = {"name": made.name, **made.hyperparameters()}
+        described += [] if found in described else [found]
+    if not described:
+        raise ConfigError("methods: none is named, expected at least one")
+    # In full and checked, so that the identity of a run does not depend on how its options were written.
+    full = {name: value for name, value in config.to_options().items() if name not in ("method", "fold", "seed")}
+    for item in dataclasses.fields(SECTIONS["read"]):
+        del full[item.name]  # the fingerprint says what was read
+    identity, first = fingerprint(dataset), config.training.seed
     return [
-        Job(method, fold, seed, {**plain, "folds": folds}, identity)
-        for fold in range(max(1, folds))
-        for seed in range(seeds)
+        Job(method, number, seed, full, identity)
+        for number in range(len(make_splits(dataset, config.splitting)))
+        for seed in range(first, first + seeds)
         for method in described
     ]
 
@@ -80,12 +113,27 @@ _dataset: Dataset | None = None
 
 
 def _start_worker(source: str | Dataset, read: dict[str, Any]) -> None:
-    """Open the data once per process; small models gain nothing from a second thread."""
+    """Open the data once per process; small models gain nothing from a second thread.
+
+    A first run on other data pays for imports and start-up, so that no run that is timed does.
+    """
     import torch
 
+    from equipoise.run import fit
+
     global _dataset
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     _dataset = source if isinstance(source, Dataset) else open_dataset(source, ReadOptions(**read))
+    fit("wisconsin", epochs=1, progress=False)
+
+
+def _leave_with_parent() -> None:
+    """End this process when the one that started it is gone, killed perhaps: its results have no reader."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(job: Job) -> dict[str, Any]:
@@ -95,8 +143,10 @@ def _work(job: Job) -> dict[str, Any]:
     row: dict[str, Any] = {"key": job.key, "method": job.method, "fold": job.fold, "seed": job.seed}
     try:
         summary = fit(_dataset, method=job.method, fold=job.fold, seed=job.seed, progress=False, **job.options).summary
-    except EquipoiseError as error:
-        return {**row, "error": str(error)}
+    except Interrupted:
+        raise
+    except Exception as error:  # whatever is wrong with one run, the others go on
+        return {**row, "error": str(error) if isinstance(error, EquipoiseError) else f"{type(error).__name__}: {error}"}
     kept = ("test", "samples", "seconds", "updates", "parameters", "inert", "versions")
     return {**row, **{name: summary[name] for name in kept}, "data": summary["data"]}
 
@@ -106,8 +156,8 @@ def run_jobs(
 ) -> Iterator[dict[str, Any]]:
     """Run what has not been run yet, and yield each row as it is stored.
 
-    A row is appended to the results when its run ends; a comparison that was killed goes on where it stopped. A run that
-    fails is stored with its error and does not stop the others.
+    A row is appended to the results when its run ends; a comparison that was killed goes on where it stopped, and a line that
+    was only half written then is dropped. A run that fails is stored with its error and does not stop the others.
 
     Args:
         jobs: The runs.
@@ -118,10 +168,12 @@ def run_jobs(
 
     Raises:
         ConfigError: ``processes`` is not positive.
+        RunError: A process died, or the results cannot be written.
     """
     if processes < 1:
         raise ConfigError(f"processes = {processes} is out of range, expected at least 1")
     path = make_folder(out) / RESULTS
+    truncate_lines(path, lambda row: True)
     done = {row["key"] for row in stored(out)}
     todo = [job for job in jobs if job.key not in done]
     if not todo:
@@ -134,6 +186,10 @@ def run_jobs(
                 row = future.result()
                 append_line(path, row)
                 yield row
+        except BrokenProcessPool:
+            raise RunError(
+                "a process of the comparison died (out of memory?); fewer processes may help, and what is done is kept"
+            ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -141,5 +197,10 @@ def run_jobs(
 
 def stored(out: Path) -> list[dict[str, Any]]:
     """Return the rows that a folder of results holds; failed runs are left out, so that they are tried again."""
-    path = out / RESULTS
-    return [row for row in read_lines(path) if "error" not in row] if path.is_file() else []
+    return [row for row in read_lines(out / RESULTS) if "error" not in row]
+
+
+def chosen(rows: Iterable[dict[str, Any]], jobs: Sequence[Job]) -> list[dict[str, Any]]:
+    """Return the rows of some runs, in the order of the runs."""
+    by_key = {row["key"]: row for row in rows}
+    return [by_key[job.key] for job in jobs if job.key in by_key]

@@ -21,7 +21,7 @@ class Line:
         runs: Number of runs.
         scores: Mean and standard deviation over runs, by output (``fused`` and each modality) and metric.
         against: Paired tests on the fused macro-F1, by reference, with p-values adjusted for the number of methods.
-        time: Wall time relative to the reference method; None without it.
+        time: Mean wall time relative to the reference method; None without it.
         inert: Runs in which the method changed nothing.
     """
 
@@ -89,7 +89,7 @@ def _references(groups: Mapping[str, Sequence[Row]], reference: str, metric: str
         found[reference] = {_place(row): row["test"]["fused"][metric] for row in groups[reference]}
     if "unimodal" in groups:
         alone = groups["unimodal"]
-        modalities = [name for name in alone[0]["test"] if name != "fused"]
+        modalities = [name for name in alone[0]["test"] if name != "fused" and all(name in row["test"] for row in alone)]
         best = max(modalities, key=lambda name: mean(row["test"][name][metric] for row in alone))
         found[f"{best} alone"] = {_place(row): row["test"][best][metric] for row in alone}
     return found

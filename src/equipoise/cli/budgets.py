@@ -51,7 +51,7 @@ def _print(found: Mapping[str, Any], console: Console) -> None:
         table.add_row(
             escape(name),
             f"{values['entropy']:.3f}",
-            f"{values['low']:.2f} to {values['high']:.2f}",
+            f"{values['low']:.2f}-{values['high']:.2f}",
             f"{values['grounded']:.3f}",
             f"{values['raw']:.3f}",
             f"{values['prior']:.2f}",

@@ -76,8 +76,13 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
 
     compare = command("compare", "train several methods on the same splits and compare them")
     compare.add_argument("data", metavar="DATA", help="folder, file, or the name of an embedded set")
-    compare.add_argument("--methods", required=True, metavar="LIST", help="methods, separated by commas")
-    compare.add_argument("--seeds", default="1", metavar="COUNT", help="seeds per fold [1]")
+    compare.add_argument(
+        "--methods",
+        required=True,
+        metavar="LIST",
+        help="methods, separated by commas; name:key=value:key=value sets hyper-parameters",
+    )
+    compare.add_argument("--seeds", default="1", metavar="COUNT", help="seeds per fold, counted from --seed [1]")
     compare.add_argument("--processes", metavar="COUNT", help="processes [one per core]")
     compare.add_argument(
         "--out", required=True, metavar="FOLDER", help="folder of the results; an interrupted comparison goes on"

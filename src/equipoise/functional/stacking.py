@@ -13,11 +13,9 @@ from equipoise.errors import DataError
 def convex_weights(logits: Tensor, available: Tensor, losses: Callable[[Tensor], Tensor], iterations: int = 100) -> Tensor:
     """Return the convex weights of modalities that minimise the loss of their weighted logits.
 
-    ``argmin_w min_s mean_i loss_i(s sum_m w_m a_im z_im / sum_m w_m a_im) + (log s / M)^2 / 2N`` over ``w >= 0, sum w = 1``,
-    with M modalities and N samples. The scale s is nearly free, so that how sure the logits are does not decide how they are
-    mixed, and not returned; its prior around that of the plain sum decides where every sample is right. Solved by L-BFGS over
-    logarithms, from the plain sum. Stacking with convex weights is Breiman's (Machine Learning 24, 1996); its use here for the
-    fusion weights of boosted modalities, and the scale, are our choice.
+    ``argmin_w mean_i loss_i(sum_m w_m a_im z_im / sum_m w_m a_im)`` over ``w >= 0, sum w = 1``: the loss of the very average
+    that is predicted with. Solved by L-BFGS over the logarithms of the weights, from equal weights. Stacking with convex
+    weights is Breiman's (Machine Learning 24, 1996); its use here for the fusion weights of boosted modalities is our choice.
 
     Args:
         logits: Held-out logits of each modality, of shape (modalities, samples, outputs).
@@ -36,25 +34,24 @@ def convex_weights(logits: Tensor, available: Tensor, losses: Callable[[Tensor],
         >>> good = torch.tensor([[2.0, 0.0], [0.0, 2.0]])
         >>> target = torch.tensor([0, 1])
         >>> weights = convex_weights(torch.stack([good, -good]), torch.ones(2, 2), lambda z: cross_entropy(z, target))
-        >>> bool(weights[0] > 0.9)
+        >>> bool(weights[0] > 0.99)
         True
     """
     if logits.shape[1] == 0:
         raise DataError("fusion weights cannot be learned: the validation part has no sample")
     values = (logits * available[:, :, None]).detach().double()
     have = available.double()
-    # Logarithms of the weights, and last that of the scale beyond M.
-    free = torch.zeros(len(logits) + 1, dtype=torch.float64, device=logits.device, requires_grad=True)
+    free = torch.zeros(len(logits), dtype=torch.float64, device=logits.device, requires_grad=True)
     solver = torch.optim.LBFGS([free], max_iter=iterations, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         solver.zero_grad()
-        shares = free[:-1].softmax(0)[:, None] * have
+        shares = free.softmax(0)[:, None] * have
         fused = (shares[:, :, None] * values).sum(0) / shares.sum(0)[:, None].clamp_min(1e-12)
-        loss = losses(fused * len(logits) * free[-1].exp()).mean() + free[-1].square() / (2 * logits.shape[1])
+        loss = losses(fused).mean()
         loss.backward()
         return loss
 
     with torch.enable_grad():
         solver.step(closure)
-    return free.detach()[:-1].softmax(0).to(logits.dtype)
+    return free.detach().softmax(0).to(logits.dtype)

@@ -112,10 +112,10 @@ class AUG(Method):
                 previous = ensemble - stages[-1]
                 before = ctx.task.losses(previous, batch.labels)
                 # The residual label y - lambda y q makes the cross-entropy of the newest classifier a weighted one.
-                weight = 1.0 - self.residual * ctx.task.score(previous.detach(), batch.labels)
+                weight = 1.0 - self.residual * ctx.task.score(previous, batch.labels)
                 losses[f"{name} previous"] = ctx.sample_mean(before, batch, name)
                 losses[f"{name} residual"] = ctx.sample_mean(weight * ctx.task.losses(stages[-1], batch.labels), batch, name)
-            score = ctx.task.score(ensemble.detach(), batch.labels)
+            score = ctx.task.score(ensemble, batch.labels)
             known = torch.stack([score, values.detach(), before.detach(), torch.ones_like(score)]).float()
             self.state["sums"][:, ctx.modalities.index(name)] += (known * batch.present[name]).sum(1)
         return losses

@@ -199,7 +199,7 @@ class IIBalance(Method):
         budgets = self._values(ctx, self.budget_kind).tolist()
         losses = {}
         for number, name in enumerate(ctx.modalities):
-            if number == chosen or strengths[number] == 0 or (self.switch == "modality" and not self.state["active"][name]):
+            if strengths[number] == 0 or (self.switch == "modality" and not self.state["active"][name]):
                 continue
             values = distance(name)
             if self.switch == "sample":

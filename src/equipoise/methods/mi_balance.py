@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import combinations
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,15 +13,8 @@ from equipoise.batch import Batch, Outputs
 from equipoise.errors import ConfigError
 from equipoise.functional import weighting
 from equipoise.functional.distillation import distillation_loss
-from equipoise.functional.information import label_entropy, normalised
-from equipoise.functional.transfer import (
-    Estimate,
-    choose_teacher,
-    class_information,
-    f1_error,
-    label_only_information,
-    shared_information,
-)
+from equipoise.functional.signals import Measured, loss_weights, measure
+from equipoise.functional.transfer import choose_teacher, f1_error, label_only_information
 from equipoise.methods.base import Method, MethodCard, Phase, Update, hparam, register
 from equipoise.methods.late import unimodal_losses
 from equipoise.methods.unimodal import branch
@@ -33,22 +25,13 @@ from equipoise.training.context import Closure, Context
 _ALONE, _DISTIL, _JOINT = "alone ", "distil ", "train"
 
 
-class _Measured(NamedTuple):
-    """What the validation part says about the branches."""
-
-    entropy: float
-    f1: dict[str, float]
-    told: dict[str, Estimate]
-    shared: dict[tuple[str, str], Estimate]
-
-
 @register(
     "mi_balance",
     card=MethodCard(
         title="Balanced multimodal learning via mutual information",
         summary="Strong modalities teach weak ones where mutual information makes that plausible; then all are trained together "
         "with weights from performance and dependence.",
-        formula="L = w_F loss(z, y) + lambda/M sum_m w_m loss(z_m, y);  w = M softmax(need * support / T);  z = sum_m J_m log p_m",
+        formula="L = w_F loss(z, y) + u/M sum_m w_m loss(z_m, y);  w = M softmax(need * support / T);  z ~ sum_m J_m log p_m",
         authors="Xie, Sanguinetti",
         venue="arXiv 2025",
         arxiv="2511.00987",
@@ -102,6 +85,7 @@ class MIBalance(Method):
     )
     uniform_fusion: bool = hparam(False, help="do not weigh modalities in the fusion by information (ablation)")
     floor: float = hparam(0.05, above=0.0, help="least information that counts in the fusion, as a share of the class entropy")
+    sharpness: float = hparam(1.0, low=0.0, help="power of the information in the fusion weights", search=(0.5, 4.0))
     weighting: str = hparam(
         "information",
         choices=("information", "equal", "uncertainty", "gradnorm"),
@@ -147,85 +131,67 @@ class MIBalance(Method):
                 if name not in self.state["judged"]:
                     self._judge(ctx, name)
             if "signals" not in self.state and self._measures:
-                self._take_over(ctx, self._signals(self._measure(ctx, self.permutations)))
+                self._take_over(ctx, self._measure(ctx, self.permutations).signals())
             self.state["soft"] = {}
         yield Phase(name=_JOINT, learning_rate=self.joint_rate if self.stage_a else 1.0)
 
-    def _measure(self, ctx: Context, permutations: int) -> _Measured:
-        """Return what the validation part says now, the same in all processes."""
+    def _validation(self, ctx: Context) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
+        """Return the branches' logits on the validation part, which sample has which modality, and the classes."""
         part, logits = ctx.part("validation"), ctx.outputs("validation").unimodal
         assert part.target is not None
-        target = part.target.cpu()
-        said = {name: value.float().cpu() for name, value in logits.items()}
         have = {name: part.present[name].cpu() for name in ctx.modalities}
-        for name in ctx.modalities:
-            if not bool(have[name].any()):
+        for name, rows in have.items():
+            if not bool(rows.any()):
                 raise ConfigError(f"method mi_balance: no validation sample has modality {name!r}, so nothing can be said of it")
-        f1 = {name: ctx.task.metrics(said[name][None, rows], target[rows])[0]["macro_f1"] for name, rows in have.items()}
-        told = {
-            name: class_information(said[name][rows], target[rows], self.neighbours, permutations) for name, rows in have.items()
-        }
-        shared = {}
-        for one, other in combinations(sorted(ctx.modalities), 2):
-            rows = have[one] & have[other]
-            shared[one, other] = shared_information(said[one][rows], said[other][rows], self.neighbours, permutations)
-        return ctx.runtime.share(_Measured(label_entropy(target.numpy()), f1, told, shared))
+        return {name: value.float().cpu() for name, value in logits.items()}, have, part.target.cpu()
+
+    def _measure(self, ctx: Context, permutations: int) -> Measured:
+        # One process speaks for all: a last digit that differs must not lead to another decision.
+        return ctx.runtime.share(measure(*self._validation(ctx), self.neighbours, permutations))
 
     def _choose_teachers(self, ctx: Context) -> None:
         """Decide who learns from whom, say why, and keep what the teachers say about the training part."""
-        measured = self._measure(ctx, self.permutations)
-        part, logits = ctx.part("validation"), ctx.outputs("validation").unimodal
+        found, (logits, have, target) = self._measure(ctx, self.permutations), self._validation(ctx)
         teachers, margins = {}, {}
         for name in ctx.modalities:
-            rows = part.present[name].to(logits[name].device)
-            assert part.target is not None
-            margins[name] = max(self.margin, f1_error(logits[name][rows], part.target.to(rows.device)[rows]))
-            choice = choose_teacher(name, measured.f1, measured.told, measured.shared, margins[name], self.gate)
+            error = f1_error(logits[name][have[name]], target[have[name]])
+            margins[name] = ctx.runtime.share(max(self.margin, error))
+            choice = choose_teacher(name, found.f1, found.told, found.shared, margins[name], self.gate)
             if choice.teacher is None:
-                ctx.note(f"{name} (macro-F1 {measured.f1[name]:.3f}) has no teacher: none is ahead by {margins[name]:.3f}")
+                ctx.note(f"{name} (macro-F1 {found.f1[name]:.3f}) has no teacher: none is ahead by {margins[name]:.3f}")
                 continue
-            both = rows & part.present[choice.teacher].to(rows.device)
             one, other = sorted((name, choice.teacher))
+            both = have[one] & have[other]
             label_only = label_only_information(
-                logits[one][both], logits[other][both], part.target.to(rows.device)[both], self.neighbours, self.permutations
+                logits[one][both], logits[other][both], target[both], self.neighbours, self.permutations
             )
             ctx.note(
-                f"{name} (macro-F1 {measured.f1[name]:.3f}) {'learns' if choice.accepted else 'does not learn'} from "
-                f"{choice.teacher} ({measured.f1[choice.teacher]:.3f}): they share {measured.shared[one, other].value:.3f} nats, "
-                f"{label_only:.3f} of them by the class alone; {name} tells {measured.told[name].value:.3f} of the class; "
+                f"{name} (macro-F1 {found.f1[name]:.3f}) {'learns' if choice.accepted else 'does not learn'} from "
+                f"{choice.teacher} ({found.f1[choice.teacher]:.3f}): they share {found.shared[one, other].value:.3f} nats, "
+                f"{label_only:.3f} of them by the class alone; {name} tells {found.told[name].value:.3f} of the class; "
                 f"gap {choice.gap:.3f}, noise {choice.noise:.3f}, gate {self.gate}"
             )
             if choice.accepted:
                 teachers[name] = choice.teacher
-        fewest = min(item.neighbours for item in [*measured.told.values(), *measured.shared.values()])
+        fewest = min(item.neighbours for item in [*found.told.values(), *found.shared.values()])
         if fewest < self.neighbours:
             how = f"{fewest} instead of {self.neighbours} neighbours" if fewest else "the bounded joint-softmax estimator"
-            ctx.note(f"few validation samples per class, or many classes: information was in part estimated with {how}")
+            ctx.note(f"few validation samples of a class, or many classes: information was in part estimated with {how}")
         said = ctx.outputs("train").unimodal if teachers else {}
-        self.state |= {
-            "soft": {name: said[name].float() for name in sorted(set(teachers.values()))},
-            "f1": measured.f1,
-            "margins": margins,
-            "before": {},
-            "judged": {},
-        }
-        self.state["teachers"] = ctx.runtime.share(teachers)
+        soft = {name: said[name].float() for name in sorted(set(teachers.values()))}
+        self.state |= {"soft": soft, "f1": found.f1, "margins": margins, "before": {}, "judged": {}, "teachers": teachers}
 
     def _judge(self, ctx: Context, name: str) -> None:
         """Keep a student, or put back the branch it was before it was taught."""
-        part, logits = ctx.part("validation"), ctx.outputs("validation").unimodal[name]
-        assert part.target is not None
-        rows = part.present[name].to(logits.device)
-        now = ctx.runtime.share(ctx.task.metrics(logits[None, rows].float(), part.target.to(rows.device)[rows])[0]["macro_f1"])
-        kept = now >= self.state["f1"][name] - self.state["margins"][name]
+        logits, have, target = self._validation(ctx)
+        metrics = ctx.task.metrics(logits[name][None, have[name]], target[have[name]])[0]
+        now, alone = ctx.runtime.share(metrics["macro_f1"]), self.state["f1"][name]
+        kept = now >= alone - self.state["margins"][name]
         before = self.state["before"].pop(name)
         if not kept:
             _put(ctx.model, name, before)
-        verdict = "keeps" if kept else "is put back and forgets"
-        ctx.note(
-            f"{name} {verdict} what it learned from {self.state['teachers'][name]}: macro-F1 {now:.3f}, "
-            f"{self.state['f1'][name]:.3f} alone"
-        )
+        verdict, teacher = "keeps" if kept else "is put back and forgets", self.state["teachers"][name]
+        ctx.note(f"{name} {verdict} what it learned from {teacher}: macro-F1 {now:.3f}, {alone:.3f} alone")
         self.state["judged"][name] = kept
 
     def updates(self, ctx: Context, batch: Batch) -> Iterable[Update]:
@@ -273,41 +239,21 @@ class MIBalance(Method):
             return
         since = ctx.epoch - self.warm_up
         if since >= 0 and since % self.period == 0 and self._measures:
-            new = self._signals(self._measure(ctx, self.permutations // 4))
+            new = self._measure(ctx, self.permutations // 4).signals()
             old = self.state.get("signals", new)
             self._take_over(ctx, {key: self.memory * old[key] + (1 - self.memory) * value for key, value in new.items()})
             if self.weighting == "information":
-                self._weigh(ctx)
+                self.state["weights"], self.state["fused"] = loss_weights(
+                    self.state["signals"], ctx.modalities, self.weight_temperature, self.eta, relevance=self.support == "either"
+                )
         self._log(ctx)
-
-    def _signals(self, measured: _Measured) -> dict[str, float]:
-        """Return what is averaged over time, by the names under which it is logged."""
-        noise = max((item.noise for item in measured.shared.values()), default=0.0)
-        return (
-            {f"F.{name}": value for name, value in measured.f1.items()}
-            | {f"J.{name}": item.value for name, item in measured.told.items()}
-            | {f"rho.{one} & {other}": normalised(item.value, measured.entropy) for (one, other), item in measured.shared.items()}
-            | {"noise": normalised(2 * noise, measured.entropy), "entropy": measured.entropy}
-        )
 
     def _take_over(self, ctx: Context, signals: dict[str, float]) -> None:
         self.state["signals"] = signals
         if not self.uniform_fusion:
-            told = torch.tensor([signals[f"J.{name}"] for name in ctx.modalities])
-            gates = weighting.gates(told, signals["entropy"], self.floor).tolist()
+            told = torch.tensor([max(signals[f"J.{name}"], self.floor * signals["entropy"]) for name in ctx.modalities])
+            gates = weighting.gates(told**self.sharpness, signals["entropy"], 0.0).tolist()
             _fusion(ctx.model).set_weights(dict(zip(ctx.modalities, gates, strict=True)))
-
-    def _weigh(self, ctx: Context) -> None:
-        """Set the weights of the losses from the signals."""
-        signals, names = self.state["signals"], ctx.modalities
-        rho = torch.zeros(len(names), len(names))
-        for (i, one), (j, other) in combinations(enumerate(names), 2):
-            rho[i, j] = rho[j, i] = signals["rho.{} & {}".format(*sorted((one, other)))]
-        f1, told = (torch.tensor([signals[f"{key}.{name}"] for name in names]) for key in "FJ")
-        relevance = told / signals["entropy"] if self.support == "either" and signals["entropy"] > 0 else None
-        support = weighting.support(rho, signals["noise"], relevance)
-        self.state["weights"] = weighting.modality_weights(weighting.need(f1), support, self.weight_temperature)
-        self.state["fused"] = weighting.fused_weight(float(weighting.mean_dependence(rho)), self.eta)
 
     def _log(self, ctx: Context) -> None:
         weights = dict(zip(ctx.modalities, self._weights(), strict=True)) | {"fused": self.state["fused"]}

@@ -1,5 +1,5 @@
 """Fusions: how the features of the present modalities become one prediction."""
 
-from equipoise.nn.fusion.base import FUSIONS, AdditiveFusion, Features, Fusion, Present, build_fusion
+from equipoise.nn.fusion.base import FUSIONS, AdditiveFusion, Features, Fusion, Present, WeightedFusion, build_fusion
 
-__all__ = ["FUSIONS", "AdditiveFusion", "Features", "Fusion", "Present", "build_fusion"]
+__all__ = ["FUSIONS", "AdditiveFusion", "Features", "Fusion", "Present", "WeightedFusion", "build_fusion"]

@@ -125,6 +125,42 @@ class AdditiveFusion(Fusion):
         return chosen.view(len(members), *terms.shape[1:]).add_(self.constant())
 
 
+class WeightedFusion(Fusion):
+    """A weighted average of what the present modalities say by themselves.
+
+    ``z = sum_m w_m v_m / sum_m w_m`` over the modalities that a sample has, ``v_m`` being the :meth:`votes` of modality m.
+
+    Args:
+        sizes: Width of the features of each modality.
+        task: The task.
+
+    Attributes:
+        weights: ``w``, of shape (modalities,) in the order of ``names``; a buffer, equal at first.
+    """
+
+    weights: Tensor
+
+    def __init__(self, sizes: Mapping[str, int], task: Task) -> None:
+        super().__init__(sizes, task)
+        self.register_buffer("weights", torch.full((len(sizes),), 1.0 / len(sizes)))
+
+    def votes(self, logits: Tensor) -> Tensor:
+        """Return what is averaged, from unimodal logits of shape (batch, outputs); by default the logits."""
+        return logits
+
+    def sample_weights(self, features: Features, present: Present) -> Tensor:
+        return shared_out(self.weights, self.available(features, present).T)
+
+    def forward(self, features: Features, present: Present) -> Tensor:
+        return self.coalitions(features, present, torch.tensor([[name in features for name in self.names]]))[0]
+
+    def coalitions(self, features: Features, present: Present, members: Tensor) -> Tensor:
+        logits = self.contributions(features, present)
+        some = next(iter(logits.values()))
+        votes = torch.stack([self.votes(logits[name]) if name in logits else torch.zeros_like(some) for name in self.names])
+        return weighted_average(votes, self.available(features, present).T, self.weights, members)
+
+
 def _keep(value: Tensor, mask: Tensor | None) -> Tensor:
     """Set the rows that are not in ``mask`` to zero."""
     return value if mask is None else torch.where(mask[:, None], value, value.new_zeros(()))

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.errors import ConfigError
-from equipoise.nn.fusion.base import FUSIONS, Features, Fusion, Present, masked, shared_out, weighted_average
+from equipoise.nn.fusion.base import FUSIONS, Features, Present, WeightedFusion, masked
 from equipoise.nn.per_modality import PerModality
 from equipoise.seeding import forked
 from equipoise.tasks import Task
 
 
 @FUSIONS.register("boosted")
-class BoostedFusion(Fusion):
+class BoostedFusion(WeightedFusion):
     """A growing number of light classifiers per modality that share their last layer.
 
     Classifier j of modality m: ``z_mj = S relu(L_mj f_m)``, with a private layer ``L_mj`` and one shared layer ``S`` for every
@@ -35,8 +35,6 @@ class BoostedFusion(Fusion):
         ConfigError: ``hidden`` is not positive.
     """
 
-    weights: Tensor
-
     def __init__(self, sizes: Mapping[str, int], task: Task, *, hidden: int = 256) -> None:
         super().__init__(sizes, task)
         if hidden < 1:
@@ -46,7 +44,6 @@ class BoostedFusion(Fusion):
         nn.init.xavier_normal_(self.shared.weight)
         nn.init.zeros_(self.shared.bias)
         self.private = PerModality({name: nn.ModuleList() for name in sizes})
-        self.register_buffer("weights", torch.full((len(sizes),), 1.0 / len(sizes)))
         for name in self.names:
             self.resize(name, 1, seed=0)
 
@@ -99,15 +96,3 @@ class BoostedFusion(Fusion):
 
     def contributions(self, features: Features, present: Present) -> dict[str, Tensor]:
         return masked({name: self.stages(name, value).sum(0) for name, value in features.items()}, present)
-
-    def sample_weights(self, features: Features, present: Present) -> Tensor:
-        return shared_out(self.weights, self.available(features, present).T)
-
-    def forward(self, features: Features, present: Present) -> Tensor:
-        return self.coalitions(features, present, torch.tensor([[name in features for name in self.names]]))[0]
-
-    def coalitions(self, features: Features, present: Present, members: Tensor) -> Tensor:
-        logits = self.contributions(features, present)
-        some = next(iter(logits.values()))
-        said = torch.stack([logits[name] if name in logits else torch.zeros_like(some) for name in self.names])
-        return weighted_average(said, self.available(features, present).T, self.weights, members)

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.errors import ConfigError
-from equipoise.nn.fusion.base import FUSIONS, Features, Fusion, Present, masked, require_equal_sizes, shared_out, weighted_average
+from equipoise.nn.fusion.base import FUSIONS, Features, Fusion, Present, WeightedFusion, masked, require_equal_sizes
 from equipoise.nn.per_modality import PerModality
 from equipoise.tasks import Task
 
 
 @FUSIONS.register("logit")
-class LogitFusion(Fusion):
+class LogitFusion(WeightedFusion):
     """Weighted average of the unimodal log-probabilities.
 
     ``z = sum_m w_m log p_m / sum_m w_m`` over the modalities that a sample has; with equal weights this ranks classes as
@@ -28,12 +28,9 @@ class LogitFusion(Fusion):
         weights: Weight of each modality, of shape (modalities,) in the order of ``names``; a buffer, equal at first.
     """
 
-    weights: Tensor
-
     def __init__(self, sizes: Mapping[str, int], task: Task) -> None:
         super().__init__(sizes, task)
         self.heads = PerModality({name: nn.Linear(size, task.outputs) for name, size in sizes.items()})
-        self.register_buffer("weights", torch.full((len(sizes),), 1.0 / len(sizes)))
 
     def set_weights(self, weights: Mapping[str, float]) -> None:
         """Set the weight of each modality.
@@ -49,17 +46,8 @@ class LogitFusion(Fusion):
     def contributions(self, features: Features, present: Present) -> dict[str, Tensor]:
         return masked({name: self.heads[name](value) for name, value in features.items()}, present)
 
-    def sample_weights(self, features: Features, present: Present) -> Tensor:
-        return shared_out(self.weights, self.available(features, present).T)
-
-    def forward(self, features: Features, present: Present) -> Tensor:
-        return self.coalitions(features, present, torch.tensor([[name in features for name in self.names]]))[0]
-
-    def coalitions(self, features: Features, present: Present, members: Tensor) -> Tensor:
-        logits = self.contributions(features, present)
-        some = next(iter(logits.values()))
-        said = torch.stack([self.task.log_probabilities(logits[name]) if name in logits else some * 0 for name in self.names])
-        return weighted_average(said, self.available(features, present).T, self.weights, members)
+    def votes(self, logits: Tensor) -> Tensor:
+        return self.task.log_probabilities(logits)
 
 
 @FUSIONS.register("entropy_gate")
