@@ -188,7 +188,7 @@ def test_a_run_resumed_inside_a_distillation_still_puts_back(monkeypatch: pytest
     force(monkeypatch, **{STRONG: LAST})
 
     def save(payload: dict[str, Any]) -> None:
-        if payload["position"] == [3, 1, 1]:
+        if payload["position"] == [3, 0, 1]:
             save_checkpoint(tmp_path / "middle.pt", payload)
 
     settings: dict[str, Any] = {"options": {"alpha": 1.0}, "epochs": 3, "checkpoint_seconds": 0.0}

@@ -62,8 +62,8 @@ class MIBalance(Method):
     Stage B, with ``rho_mn = I_mn / (I_mn + H(Y))``: ``L = w_F loss(z, y) + unimodal / M sum_m w_m loss(z_m, y)``,
     ``w = M softmax(s / weight_temperature)``, ``s_m = (1 - F_m / max F) * rbar_m / max rbar``, ``w_F = 1 + eta (1 - rbar)``,
     averaged over time and renewed every ``period`` epochs after ``warm_up`` epochs with all weights 1. The fusion weighs
-    modalities by ``J_m``, at least ``floor H(Y)``. Measuring costs time of the processor only, about as much as an epoch on
-    small data; no more than 1000 samples are looked at.
+    modalities by ``J_m ^ sharpness``, ``J_m`` being at least ``floor H(Y)``. Measuring is work for the processor, on 1000 samples
+    at most: for three modalities 0.02 s at 60 validation samples, 1 s at 1000.
     """
 
     kept_for_prediction: ClassVar[tuple[str, ...]] = ()

@@ -20,7 +20,7 @@ from equipoise.seeding import derive
 from equipoise.training.checkpoint import random_states, restore_random_states
 from equipoise.training.context import Closure, Context
 from equipoise.training.optimizers import Freezer, PhaseOptimizer
-from equipoise.training.selection import Selection, snapshot, validate
+from equipoise.training.selection import Selection, copy_state, snapshot, validate
 
 
 class Observer(Protocol):
@@ -77,7 +77,8 @@ class Loop:
         ctx.runtime.share_weights(ctx.model)
         start_phase, start_epoch = resume["position"][:2] if resume else (0, 0)
         if resume:
-            method.load_state_dict(ctx, resume["method"])
+            # A copy: what runs between phases may change the state, and the phase that goes on takes it over again.
+            method.load_state_dict(ctx, copy_state(resume["method"], ctx.runtime.device))
         names: Counter[str] = Counter()
         try:
             with self._interruptible():
@@ -207,7 +208,7 @@ class Loop:
     def _restore(self, payload: dict[str, Any], selection: Selection) -> int:
         """Take over a checkpoint inside its phase; return how many batches of the epoch were done."""
         ctx = self.ctx
-        self.method.load_state_dict(ctx, payload["method"])
+        self.method.load_state_dict(ctx, copy_state(payload["method"], ctx.runtime.device))
         ctx.model.load_state_dict(payload["model"])
         self._freezer.train_only(ctx.phase.parameters(ctx.model))
         ctx.optimizer.load_state_dict(payload["optimizer"])

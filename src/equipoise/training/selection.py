@@ -43,14 +43,14 @@ def snapshot(ctx: Context, method: Method) -> dict[str, Any]:
     return {"model": copy_state(ctx.model.state_dict()), "method": copy_state(method.state_dict())}
 
 
-def copy_state(value: Any) -> Any:
-    """Return a copy of nested dictionaries and lists with cloned tensors."""
+def copy_state(value: Any, device: torch.device | None = None) -> Any:
+    """Return a copy of nested dictionaries and lists with cloned tensors, on ``device`` where one is given."""
     if isinstance(value, torch.Tensor):
-        return value.detach().clone()
+        return value.detach().to(device, copy=True)
     if isinstance(value, dict):
-        return {key: copy_state(item) for key, item in value.items()}
+        return {key: copy_state(item, device) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(copy_state(item) for item in value)
+        return type(value)(copy_state(item, device) for item in value)
     return value
 
 
