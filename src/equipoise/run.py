@@ -159,7 +159,15 @@ def fit(
     prepared = _prepare(data, config, labels, encoders)
     if folder is not None and prepared.runtime.is_main:
         _write_start(make_folder(folder), prepared)
-    return _train(prepared, folder, None, progress)
+    try:
+        return _train(prepared, folder, None, progress)
+    except (ConfigError, DataError):
+        # What a method refuses when it first sees the data is refused like any other input: nothing is left behind.
+        if folder is not None and prepared.runtime.is_main and {item.name for item in folder.iterdir()} <= {CONFIG, SPLIT}:
+            for item in folder.iterdir():
+                item.unlink()
+            folder.rmdir()
+        raise
 
 
 def resume(

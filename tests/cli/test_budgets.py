@@ -38,6 +38,7 @@ def test_printed_saved_and_used_by_iibalance(tmp_path: Path) -> None:
     assert f"{found['anchor']} {entropy:.3f} nats" in summary(run)["notes"][0]
     words = ("fit", study, "--method", "iibalance", "--method.budgets", saved, "--split-seed", "3", "--out", tmp_path / "other")
     assert f"were measured on split '{found['split_hash']}'" in call(*words, *QUICK).error()
+    assert not (tmp_path / "other").exists(), "a refused run left its folder behind"
 
 
 def test_a_modality_that_no_validation_sample_has_is_refused(tmp_path: Path) -> None:
