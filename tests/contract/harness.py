@@ -65,11 +65,15 @@ def toy_part(
 
 
 def brisk(name: str) -> dict[str, Any]:
-    """Hyper-parameters that let a method act within a short run: counts that would outlast it are at their lower bound."""
+    """Hyper-parameters that let a method act within a short run: counts that would outlast it are at their lower bound.
+
+    Upper limits ("most ...") stay: they hold nothing up.
+    """
     return {
         item.name: int(item.metadata["low"])
         for item in dataclasses.fields(METHODS.get(name))
         if item.metadata.get("low") is not None and type(item.default) is int and item.default > 3
+        if not item.metadata["help"].startswith("most ")
     }
 
 
