@@ -21,6 +21,13 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message}; see: {self.prog} --help")
 
 
+Command = Callable[..., argparse.ArgumentParser]
+
+_ALL = ("read", "splitting", "preprocessing", "model", "training")
+_DATA = "folder, file, or the name of an embedded set"
+_CONFIG = "YAML file of options; those of the command line win"
+
+
 def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     parser = _Parser(
         prog="equipoise",
@@ -39,17 +46,33 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
 
+    _add_fit(command)
+    _add_using(command)
+    _add_measuring(command)
+    methods = command("methods", "list the methods, or show the card of one")
+    methods.add_argument("name", nargs="?", metavar="NAME", help="method")
+    methods.add_argument("--markdown", action="store_true", help="print the list as a Markdown table")
+    data = _add_data(command)
+    demo = command("demo", "train on an embedded real data set and show what happens to each modality")
+    demo.add_argument("--out", default="runs/demo", metavar="FOLDER", help="folder for the runs [runs/demo]")
+    return parser, {"data": data}
+
+
+def _add_fit(command: Command) -> None:
     fit = command("fit", "train a model and measure it on the test part", _FIT)
-    fit.add_argument("data", nargs="?", metavar="DATA", help="folder, file, or the name of an embedded set")
+    fit.add_argument("data", nargs="?", metavar="DATA", help=_DATA)
     fit.add_argument("--out", metavar="RUN", help="folder for the run")
     fit.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
-    fit.add_argument("--config", metavar="FILE", help="YAML file of options; those of the command line win")
+    fit.add_argument("--config", metavar="FILE", help=_CONFIG)
     fit.add_argument("--method", metavar="NAME", help="method, see: equipoise methods [joint]")
-    add_options(fit, ("read", "splitting", "preprocessing", "model", "training"))
+    add_options(fit, _ALL)
 
+
+def _add_using(command: Command) -> None:
+    """Add the commands that use a finished run."""
     evaluate = command("evaluate", "compute the metrics of a run on labelled data")
     evaluate.add_argument("run", metavar="RUN", help="run folder")
-    evaluate.add_argument("data", metavar="DATA", help="folder, file, or the name of an embedded set")
+    evaluate.add_argument("data", metavar="DATA", help=_DATA)
     evaluate.add_argument(
         "--part",
         default="auto",
@@ -62,20 +85,23 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
 
     predict = command("predict", "predict with a run")
     predict.add_argument("run", metavar="RUN", help="run folder")
-    predict.add_argument("data", metavar="DATA", help="folder, file, or the name of an embedded set; labels are not needed")
+    predict.add_argument("data", metavar="DATA", help=f"{_DATA}; labels are not needed")
     predict.add_argument("--out", required=True, metavar="FILE", help="csv or parquet file for the predictions")
     add_options(predict, ("read",))
 
+
+def _add_measuring(command: Command) -> None:
+    """Add the commands that train many models to measure something."""
     budgets = command("budgets", "measure how much each modality alone tells about the target", _BUDGETS)
-    budgets.add_argument("data", metavar="DATA", help="folder, file, or the name of an embedded set")
+    budgets.add_argument("data", metavar="DATA", help=_DATA)
     budgets.add_argument(
         "--out", metavar="FILE", help="write the budgets as JSON, for: fit --method iibalance --method.budgets FILE"
     )
-    budgets.add_argument("--config", metavar="FILE", help="YAML file of options; those of the command line win")
-    add_options(budgets, ("read", "splitting", "preprocessing", "model", "training"))
+    budgets.add_argument("--config", metavar="FILE", help=_CONFIG)
+    add_options(budgets, _ALL)
 
     compare = command("compare", "train several methods on the same splits and compare them")
-    compare.add_argument("data", metavar="DATA", help="folder, file, or the name of an embedded set")
+    compare.add_argument("data", metavar="DATA", help=_DATA)
     compare.add_argument(
         "--methods",
         required=True,
@@ -87,13 +113,11 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     compare.add_argument(
         "--out", required=True, metavar="FOLDER", help="folder of the results; an interrupted comparison goes on"
     )
-    compare.add_argument("--config", metavar="FILE", help="YAML file of options; those of the command line win")
-    add_options(compare, ("read", "splitting", "preprocessing", "model", "training"))
+    compare.add_argument("--config", metavar="FILE", help=_CONFIG)
+    add_options(compare, _ALL)
 
-    methods = command("methods", "list the methods, or show the card of one")
-    methods.add_argument("name", nargs="?", metavar="NAME", help="method")
-    methods.add_argument("--markdown", action="store_true", help="print the list as a Markdown table")
 
+def _add_data(command: Command) -> argparse.ArgumentParser:
     data = command("data", "describe, list and export data")
     actions = data.add_subparsers(dest="action", metavar="ACTION", parser_class=_Parser)
     describe = actions.add_parser("describe", help="show data as they are understood, with a dataset.yaml", allow_abbrev=False)
@@ -104,10 +128,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     export.add_argument("data", metavar="DATA")
     export.add_argument("folder", metavar="FOLDER")
     add_options(export, ("read",))
-
-    demo = command("demo", "train on an embedded real data set and show what happens to each modality")
-    demo.add_argument("--out", default="runs/demo", metavar="FOLDER", help="folder for the runs [runs/demo]")
-    return parser, {"data": data}
+    return data
 
 
 _FIT = """Train a model and measure it on the test part.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from equipoise.batch import Batch, Outputs
 from equipoise.functional.boosting import assign_head
 from equipoise.functional.stacking import convex_weights
-from equipoise.methods.base import Method, MethodCard, Phase, Update, hparam, register
+from equipoise.methods.base import Method, MethodCard, Phase, Update, alternate, hparam, register
 from equipoise.nn.fusion.boosted import BoostedFusion
 from equipoise.nn.multimodal import MultimodalModel
 from equipoise.training.context import Context
@@ -94,12 +94,7 @@ class AUG(Method):
             self.state["classifiers"] = {name: fusion.count(name) for name in ctx.modalities}
 
     def updates(self, ctx: Context, batch: Batch) -> Iterable[Update]:
-        if self.update == "joint":
-            yield Update(batch)
-            return
-        for name in ctx.modalities:
-            if name in batch.complete or ctx.runtime.sum(batch.present[name].sum()) > 0:
-                yield Update(batch, only=(name,))
+        return [Update(batch)] if self.update == "joint" else alternate(ctx, batch)
 
     def losses(self, ctx: Context, update: Update, outputs: Outputs) -> dict[str, Tensor]:
         batch, losses = update.batch, {}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from equipoise.nn.multimodal import MultimodalModel
     from equipoise.training.context import Closure, Context
 
-__all__ = ["METHODS", "Method", "MethodCard", "Phase", "Update", "hparam", "make_method", "register"]
+__all__ = ["METHODS", "Method", "MethodCard", "Phase", "Update", "alternate", "hparam", "make_method", "register"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +174,18 @@ class Method:
     def load_state_dict(self, ctx: Context, state: dict[str, Any]) -> None:
         """Take over what was saved; a method whose modules grow rebuilds them here, before weights are loaded."""
         self.state = state
+
+
+def alternate(ctx: Context, batch: Batch) -> Iterator[Update]:
+    """Yield one update per modality that some sample of the batch has, in the order in which modalities are listed.
+
+    Args:
+        ctx: The run.
+        batch: The batch; a modality that only other processes' samples have counts as well.
+    """
+    for name in ctx.modalities:
+        if name in batch.complete or ctx.runtime.sum(batch.present[name].sum()) > 0:
+            yield Update(batch, only=(name,))
 
 
 METHODS: Registry[type[Method]] = Registry("method", "equipoise.methods")

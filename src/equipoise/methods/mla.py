@@ -10,7 +10,7 @@ from torch import Tensor
 
 from equipoise.batch import Batch, Outputs
 from equipoise.functional.projection import recursive_projector
-from equipoise.methods.base import Method, MethodCard, Update, hparam, register
+from equipoise.methods.base import Method, MethodCard, Update, alternate, hparam, register
 from equipoise.methods.late import unimodal_losses
 from equipoise.nn.fusion.late import EntropyGateFusion
 from equipoise.training.context import Closure, Context
@@ -54,9 +54,7 @@ class MLA(Method):
         self.state["projector"] = torch.eye(weight.shape[1], dtype=weight.dtype, device=weight.device)
 
     def updates(self, ctx: Context, batch: Batch) -> Iterable[Update]:
-        for name in ctx.modalities:
-            if name in batch.complete or ctx.runtime.sum(batch.present[name].sum()) > 0:
-                yield Update(batch, only=(name,))
+        return alternate(ctx, batch)
 
     def losses(self, ctx: Context, update: Update, outputs: Outputs) -> dict[str, Tensor]:
         return unimodal_losses(ctx, update, outputs)
