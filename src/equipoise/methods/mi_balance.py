@@ -220,8 +220,9 @@ class MIBalance(Method):
         return losses | {name: value * weight for (name, value), weight in weights}
 
     def _weights(self) -> list[float]:
-        weights: Tensor = self.state["weights"]
-        found: list[float] = (weights * weighting.calibration(self.state["norms"]) if self.calibrate else weights).tolist()
+        # A handful of numbers, kept on the CPU; a resume brings them back on the device of the run.
+        weights: Tensor = self.state["weights"].cpu()
+        found: list[float] = (weights * weighting.calibration(self.state["norms"].cpu()) if self.calibrate else weights).tolist()
         return found
 
     def _uncertain(self, ctx: Context, batch: Batch, losses: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -273,12 +274,12 @@ class MIBalance(Method):
         if ctx.phase.name != _JOINT or ctx.epoch < self.warm_up or not (self.calibrate or self.weighting == "gradnorm"):
             return
         losses, norms = _branch_gradients(ctx, update.batch, outputs)
-        old, have = self.state["norms"], norms > 0
+        old, have = self.state["norms"].cpu(), norms > 0
         mixed = torch.where(old > 0, self.memory * old + (1 - self.memory) * norms, norms)
         self.state["norms"] = torch.where(have, mixed, old)
         if self.weighting == "gradnorm" and bool(have.all()):
-            initial = self.state["gradnorm"] = losses if self.state["gradnorm"] is None else self.state["gradnorm"]
-            weights = self.state["weights"].clone().requires_grad_()
+            initial = self.state["gradnorm"] = losses if self.state["gradnorm"] is None else self.state["gradnorm"].cpu()
+            weights = self.state["weights"].cpu().clone().requires_grad_()
             (slope,) = torch.autograd.grad(weighting.gradnorm_loss(weights, norms, losses, initial), weights)
             self.state["weights"] = weighting.gradnorm_renormalise(weights - 0.025 * slope)
 
