@@ -10,6 +10,7 @@ from equipoise.errors import ConfigError
 from equipoise.nn.encoders.base import DEFAULT_ENCODERS, ENCODERS, build_encoder
 from equipoise.nn.encoders.cnn import CNN
 from equipoise.nn.encoders.mlp import MLP
+from equipoise.nn.encoders.resnet import ResNet
 
 
 @pytest.mark.parametrize("shape", [(5,), (3, 4), (2, 3, 4), (1,)])
@@ -32,8 +33,26 @@ def test_cnn(shape: tuple[int, ...], blocks: int) -> None:
     assert sum(isinstance(module, nn.Conv2d) for module in encoder.modules()) == 1 + 6 * blocks + 2
 
 
+@pytest.mark.parametrize(("depth", "parameters"), [(18, 11_176_512), (34, 21_284_672)])
+def test_resnet_is_the_published_network_without_its_classifier(depth: int, parameters: int) -> None:
+    encoder = ResNet((3, 64, 64), 512, depth=depth)
+    assert sum(item.numel() for item in encoder.parameters()) == parameters
+    assert encoder(torch.randn(2, 3, 64, 64)).shape == (2, 512)
+
+
+def test_resnet_averages_frames() -> None:
+    encoder = ResNet((4, 3, 32, 32), 7, norm="group").eval()
+    frames = torch.randn(2, 4, 3, 32, 32)
+    each = torch.stack([encoder(frames[:, number : number + 1]) for number in range(4)])
+    torch.testing.assert_close(encoder(frames), each.mean(0), rtol=1e-4, atol=1e-5)
+
+
 def test_features_of_a_sample_do_not_depend_on_its_batch() -> None:
-    for encoder, shape in ((MLP((5,), 3), (5,)), (CNN((2, 8, 8), 3, width=4), (2, 8, 8))):
+    for encoder, shape in (
+        (MLP((5,), 3), (5,)),
+        (CNN((2, 8, 8), 3, width=4), (2, 8, 8)),
+        (ResNet((2, 32, 32), 3, norm="group"), (2, 32, 32)),
+    ):
         inputs = torch.randn(6, *shape)
         torch.testing.assert_close(encoder(inputs)[2:4], encoder(inputs[2:4]), rtol=1e-4, atol=1e-5)
 
@@ -50,6 +69,9 @@ def test_features_of_a_sample_do_not_depend_on_its_batch() -> None:
         ({"name": "cnn"}, (5,), r"found shape \(5,\)"),
         ({"name": "cnn", "width": 0}, (1, 8, 8), "width = 0"),
         ({"name": "cnn", "blocks": 0}, (1, 8, 8), "blocks = 0"),
+        ({"name": "resnet"}, (8, 8), r"found shape \(8, 8\)"),
+        ({"name": "resnet", "depth": 50}, (1, 8, 8), "depth = 50"),
+        ({"name": "resnet", "norm": "layer"}, (1, 8, 8), "norm = 'layer'"),
     ],
 )
 def test_what_does_not_fit_is_refused(description: dict[str, object], shape: tuple[int, ...], words: str) -> None:
