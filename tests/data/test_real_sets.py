@@ -78,3 +78,22 @@ def test_columns_of_a_mixed_table(shared_data: Path) -> None:
     data = open_dataset(shared_data / "clothing_reviews", ReadOptions(target="recommended", modalities=columns))
     assert data.schema["shop"].categorical == ("division", "class_name")
     assert prepare(data)["shop"].shape[1] > 10
+
+
+def test_reviews_with_missing_titles(shared_data: Path) -> None:
+    file = shared_data / "clothing_reviews" / "clothing_reviews.parquet"
+    columns = ["age", "positive_feedback", "division", "department", "class_name"]
+    modalities = {"review": ["review_text"], "title": ["title"], "tabular": columns}
+    data = open_dataset(file, ReadOptions(target="recommended", modalities=modalities))
+    assert [modality.kind for modality in data.schema.modalities] == ["text", "text", "tabular"]
+    assert [modality.present for modality in data.schema.modalities] == [22628, 19662, 22628]
+    assert data.schema.classes == ("0", "1")
+    start = time.perf_counter()
+    prepared = prepare(data)
+    assert time.perf_counter() - start < 20.0
+    assert {name: value.shape for name, value in prepared.items()} == {
+        "review": (15839, 2000),
+        "title": (15839, 2000),
+        "tabular": (15839, 2 + 3 + 6 + 20),
+    }
+    np.testing.assert_allclose(np.linalg.norm(prepared["review"], axis=1), 1.0, rtol=1e-5)

@@ -59,6 +59,12 @@ def _describe(dataset: Dataset, console: Console) -> None:
             escape(", ".join(modality["categorical"])),
         )
     console.print(table)
+    for name, modality in found["modalities"].items():
+        if "words" in modality:
+            count = modality["words"]
+            lengths = f"{count['median']} per sample (median; {count['shortest']} to {count['longest']})"
+            words = f"words of {name}: {count['different']} different ones, {lengths}"
+            console.print(words, highlight=False, markup=False, soft_wrap=True)
     for key in ("classes", "split"):
         if found[key]:
             words = ", ".join(f"{name} {count}" for name, count in found[key].items())

@@ -15,6 +15,7 @@ from equipoise.data.description import Description, Stated
 from equipoise.data.labels import Roles, check_ids, code_target, read_group, read_split
 from equipoise.data.rows import MappedRows, Rows, row_chunks
 from equipoise.data.schema import Modality, Schema
+from equipoise.data.text import clean_text, table_kind
 from equipoise.errors import DataError
 
 if TYPE_CHECKING:
@@ -147,23 +148,32 @@ def _modality(
         value = _plain(value, place)
     if hasattr(value, "iloc"):
         table = cast("pd.DataFrame", value)
-        if own.kind not in (None, "tabular"):
+        if own.kind not in (None, "tabular", "text"):
             raise DataError(f"{place}: kind {own.kind!r} is stated, but it is a table of named columns")
+        if own.kind == "text" and own.categorical:
+            raise DataError(f"{place}: kind 'text' is stated, and categorical columns too, expected one of them")
         if expected is not None:
             table = _to_columns(table, expected, place)
-        table, categorical = clean_table(
-            table,
-            raw.ids,
-            place,
-            categorical=own.categorical if expected is None else expected.categorical,
-            numeric=() if expected is None else set(expected.columns) - set(expected.categorical),
-        )
+        kind = expected.kind if expected is not None else own.kind or table_kind(table, own.categorical, place)
+        categorical: tuple[str, ...] = ()
+        if kind == "text":
+            table = clean_text(table, place, numbers=expected is not None)
+        else:
+            table, categorical = clean_table(
+                table,
+                raw.ids,
+                place,
+                categorical=own.categorical if expected is None else expected.categorical,
+                numeric=() if expected is None else set(expected.columns) - set(expected.categorical),
+            )
         columns = tuple(str(column) for column in table.columns)
-        found = Modality(name=name, kind="tabular", shape=(len(columns),), columns=columns, categorical=categorical)
+        found = Modality(name=name, kind=kind, shape=(len(columns),), columns=columns, categorical=categorical)
         return table, expected or found, table.notna().any(axis=1).to_numpy()
     array = value
     if expected is not None and expected.categorical:
         raise DataError(f"{place} is an array of numbers, expected a table with columns {few(expected.columns)}")
+    if "text" in (own.kind, expected and expected.kind):
+        raise DataError(f"{place} is an array of numbers, expected text")
     shape = tuple(array.shape[1:])
     if expected is not None and shape != expected.shape:
         raise DataError(f"{place} has samples of shape {shape}, expected {expected.shape}")
@@ -228,6 +238,8 @@ def _observed(array: NDArray[Any] | MappedRows, ids: NDArray[np.str_], place: st
 
 
 def _to_columns(table: pd.DataFrame, expected: Modality, place: str) -> pd.DataFrame:
+    if expected.kind == "text" and len(expected.columns) == len(table.columns) == 1:
+        return table.set_axis(list(expected.columns), axis=1)  # a single text needs no name: a list has none
     missing = [column for column in expected.columns if column not in table.columns]
     if missing:
         raise DataError(

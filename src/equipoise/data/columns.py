@@ -104,7 +104,7 @@ def clean_table(
         The table and its categorical columns, in order.
 
     Raises:
-        DataError: A column mixes numbers with some text, holds text where numbers must be, dates, or infinite numbers.
+        DataError: A column mixes numbers with some text, holds text where numbers must be, dates, lists, or infinite numbers.
     """
     import pandas as pd
 
@@ -117,6 +117,8 @@ def clean_table(
     for name, dtype in table.dtypes.items():
         column = str(name)
         series = table[column]
+        if types.is_object_dtype(dtype) and series.map(types.is_list_like).any():
+            raise DataError(f"{place}: column {column!r} holds lists, expected numbers or categories")
         if column in categorical:
             changed[column] = _categories(as_text(series))
             categories.append(column)

@@ -19,7 +19,7 @@ class Dataset:
     Attributes:
         schema: What the data consist of.
         ids: Sample ids, strings of shape (samples,).
-        inputs: Per modality the raw rows: a DataFrame (kind ``tabular`` only), an array of shape (samples, *shape), or
+        inputs: Per modality the raw rows: a DataFrame (kinds ``tabular`` and ``text``), an array of shape (samples, *shape), or
             :class:`~equipoise.data.rows.MappedRows` where the array stays on disk. Rows of absent samples hold a
             placeholder that nothing may read.
         present: Per modality which samples have it, booleans of shape (samples,).

@@ -11,6 +11,7 @@ from equipoise.data.columns import as_text
 from equipoise.data.dataset import Dataset
 from equipoise.data.rows import MappedRows, row_chunks
 from equipoise.data.schema import Modality
+from equipoise.data.text import join_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +29,8 @@ def facts(dataset: Dataset) -> dict[str, Any]:
     Returns:
         ``name``, ``format``, ``samples``, ``target``, ``classes`` (samples of each), ``unlabelled``, ``split`` (samples of each
         part), ``groups``, and ``modalities``: of each its kind, shape, columns, categorical columns, how many samples have
-        it, its missing values in those, and its constant columns.
+        it, its missing values in those, and its constant columns; of text also its ``words``: how many different ones (of two
+        letters or digits at least), and how many the shortest, the median and the longest sample has.
 
     Example:
         >>> from equipoise.data.sources import open_dataset
@@ -119,6 +121,7 @@ def _modality_facts(dataset: Dataset, modality: Modality) -> dict[str, Any]:
     else:
         missing, same = _array_facts(value, present)
         constant = [column for column, fixed in zip(modality.columns, same, strict=False) if fixed]
+    words = {"words": _words(cast("pd.DataFrame", value)[present])} if modality.kind == "text" else {}
     return {
         "kind": modality.kind,
         "shape": list(modality.shape),
@@ -128,7 +131,17 @@ def _modality_facts(dataset: Dataset, modality: Modality) -> dict[str, Any]:
         "present": int(present.sum()),
         "missing_values": missing,
         "constant_columns": constant,
+        **words,
     }
+
+
+def _words(table: pd.DataFrame) -> dict[str, int]:
+    import pandas as pd
+
+    words = pd.Series(join_text(table), dtype=object).str.lower().str.findall(r"\b\w\w+\b")
+    counts = words.map(len)
+    shortest, median, longest = (int(value) for value in (counts.min(), counts.median(), counts.max()))
+    return {"different": words.explode().nunique(), "shortest": shortest, "median": median, "longest": longest}
 
 
 def _table_facts(table: pd.DataFrame) -> tuple[int, list[str]]:

@@ -205,7 +205,7 @@ def _categories(modality: Modality, value: Rows, present: NDArray[np.bool_]) -> 
         if len(names) > MOST_CATEGORIES:
             raise DataError(
                 f"modality {modality.name!r}: column {column!r} has {len(names)} different words in the training part, "
-                f"expected at most {MOST_CATEGORIES} categories; leave it out if it is free text or an id"
+                f"expected at most {MOST_CATEGORIES} categories; make it a modality of its own with kind: text, or leave it out"
             )
         if len(names) + int(series.isna().any()) < 2:
             single.append(column)

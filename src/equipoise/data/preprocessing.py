@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from math import prod
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,17 @@ from equipoise.config import PreprocessingOptions
 from equipoise.data.dataset import Dataset
 from equipoise.data.prepare_array import ArrayPreparation
 from equipoise.data.prepare_table import TablePreparation
+from equipoise.data.prepare_text import TextPreparation
 from equipoise.data.rows import CHUNK, Rows, read_rows
 from equipoise.errors import DataError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 FORMAT = 1
+
+Preparation: TypeAlias = TablePreparation | ArrayPreparation | TextPreparation
+_KINDS: dict[str, type[Preparation]] = {"table": TablePreparation, "array": ArrayPreparation, "text": TextPreparation}
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,7 @@ class Preprocessing:
         ([[-1.0], [1.0]], ('1',))
     """
 
-    modalities: Mapping[str, TablePreparation | ArrayPreparation]
+    modalities: Mapping[str, Preparation]
     options: PreprocessingOptions
 
     @classmethod
@@ -50,16 +58,18 @@ class Preprocessing:
             The fitted preprocessing.
 
         Raises:
-            DataError: A modality is absent from all training samples, or has no column that varies.
+            DataError: A modality is absent from all training samples, has no column that varies, or no word in two samples.
         """
         options = options or PreprocessingOptions()
-        fitted: dict[str, TablePreparation | ArrayPreparation] = {}
+        fitted: dict[str, Preparation] = {}
         for modality in train.schema.modalities:
             value, present = train.inputs[modality.name], train.present[modality.name]
             if not present.any():
                 raise DataError(f"modality {modality.name!r}: no sample of the training part has it")
             if modality.kind == "tabular":
                 fitted[modality.name] = TablePreparation.fit(modality, value, present, options)
+            elif modality.kind == "text":
+                fitted[modality.name] = TextPreparation.fit(modality, cast("pd.DataFrame", value), present, options)
             else:
                 fitted[modality.name] = ArrayPreparation.fit(modality, cast("NDArray[Any]", value), present, options)
         return cls(fitted, options)
@@ -96,7 +106,7 @@ class Preprocessing:
     def _transform(self, name: str, value: Rows, present: NDArray[np.bool_]) -> NDArray[np.float32]:
         rows = np.flatnonzero(present)
         prepared = np.zeros((len(present), *self.modalities[name].shape), dtype=np.float32)
-        step = max(1, CHUNK // max(1, int(np.prod(value.shape[1:]))))
+        step = max(1, CHUNK // max(1, prod(value.shape[1:]), prod(self.modalities[name].shape)))
         for start in range(0, len(rows), step):
             part = rows[start : start + step]
             prepared[part] = self.transform_rows(name, read_rows(value, part))
@@ -104,10 +114,8 @@ class Preprocessing:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; :meth:`from_json` is its inverse, to the last bit."""
-        modalities = {
-            name: {"kind": "table" if isinstance(item, TablePreparation) else "array", **item.to_json()}
-            for name, item in self.modalities.items()
-        }
+        kinds = {preparation: kind for kind, preparation in _KINDS.items()}
+        modalities = {name: {"kind": kinds[type(item)], **item.to_json()} for name, item in self.modalities.items()}
         return {"format": FORMAT, "options": asdict(self.options), "modalities": modalities}
 
     @classmethod
@@ -119,10 +127,9 @@ class Preprocessing:
         """
         if value.get("format") != FORMAT:
             raise DataError(f"preprocessing has format {value.get('format')!r}, expected {FORMAT}")
-        kinds: dict[str, type[TablePreparation | ArrayPreparation]] = {"table": TablePreparation, "array": ArrayPreparation}
         try:
             modalities = {
-                name: kinds[item["kind"]].from_json({key: entry for key, entry in item.items() if key != "kind"})
+                name: _KINDS[item["kind"]].from_json({key: entry for key, entry in item.items() if key != "kind"})
                 for name, item in value["modalities"].items()
             }
             return cls(modalities, PreprocessingOptions(**value["options"]))

@@ -9,9 +9,9 @@ from typing import Any
 
 from equipoise.errors import DataError
 
-KINDS = ("tabular", "image", "array")
+KINDS = ("tabular", "image", "array", "text")
 """``tabular``: named columns, numeric or categorical. ``image``: height x width, with or without channels
-(pictures, spectrograms). ``array``: numbers of any other shape."""
+(pictures, spectrograms). ``array``: numbers of any other shape. ``text``: named columns of free text."""
 
 RESERVED = ("fused", "name")
 """Names that no modality may have."""
@@ -24,8 +24,8 @@ class Modality:
     Attributes:
         name: How the modality is called everywhere.
         kind: One of :data:`KINDS`.
-        shape: Shape of one raw sample; ``(number of columns,)`` for tables.
-        columns: Column names of a table, in order; empty for arrays.
+        shape: Shape of one raw sample; ``(number of columns,)`` for tables and text.
+        columns: Column names of a table or text, in order; empty for arrays.
         categorical: Those of ``columns`` that hold categories rather than numbers.
         source: Where it is read from (a file name in the folder, a key of the archive), for messages.
         present: How many samples have it.

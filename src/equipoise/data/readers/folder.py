@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +64,11 @@ class FolderReader:
         id_name = _id_name(labels, labels_file or source, tables, stated, schema)
         place = str(labels_file or source)
         roles = find_roles([name for name in columns if name != id_name], stated, schema, labelled=labelled, place=place)
-        parts = {name: _read(name, own, path, id_name, roles) for name, (own, path) in chosen.items()}
+        kinds = {} if schema is None else {modality.name: modality.kind for modality in schema.modalities}
+        parts = {
+            name: _read(name, replace(own, kind=kinds.get(name, own.kind)), path, id_name, roles)
+            for name, (own, path) in chosen.items()
+        }
         ids = _sample_ids(labels, id_name, parts, place)
         check_ids(ids, place)
         rows = {name: part.rows(ids, place) for name, part in parts.items()}
@@ -186,7 +190,7 @@ def _read(name: str, own: Stated, path: Path, id_name: str, roles: Roles) -> _Pa
         return _Part(path, MappedRows.open(path), None)
     if path.suffix == ".npz":
         return _read_npz(own, path, id_name)
-    table = read_table(path, text=(id_name,))
+    table = read_table(path, text=(id_name, *(table_columns(path) if own.kind == "text" else ())))
     ids = as_text(table[id_name])
     check_ids(ids, f"{path}: column {id_name!r}")
     columns = list(table.columns)

@@ -16,6 +16,7 @@ from equipoise.data.description import Description, describe_source
 from equipoise.data.labels import ID_NAMES, find_roles
 from equipoise.data.readers import READERS, Source
 from equipoise.data.schema import Schema
+from equipoise.data.text import is_free_text
 from equipoise.errors import DataError, suggest
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ def from_arrays(
 ) -> Dataset:
     """Make a data set of arrays by name, all with one row per sample.
 
-    Arrays of one value per sample are the target, the split, the groups, the ids, or ``<modality>_present``; others of
-    them are left alone unless they are stated as modalities.
+    Arrays of one value per sample are the target, the split, the groups, the ids, ``<modality>_present``, or free text,
+    which is a modality; others of them are left alone unless they are stated as modalities.
 
     Args:
         source: Arrays of shape (samples, ...), DataFrames or tensors by name.
@@ -106,8 +107,10 @@ def _as_rows(value: Any, place: str) -> pd.DataFrame | pd.Series[Any] | NDArray[
     if hasattr(value, "detach"):  # a torch tensor; torch is not imported for it
         value = value.detach().cpu()
         value = (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
+    # an array of text of fixed width would give every sample the room of the longest
+    text = isinstance(value, (list, tuple)) and any(isinstance(item, str) for item in value)
     try:
-        array = np.asarray(value)
+        array = np.asarray(value, dtype=object if text else None)
     except ValueError as error:
         raise DataError(f"{place} cannot be made an array: {error}") from error
     if array.ndim == 0:
@@ -128,7 +131,7 @@ def _id_name(columns: Mapping[str, Any], stated: Description, schema: Schema | N
 def _modality_keys(
     values: Mapping[str, Any], stated: Description, schema: Schema | None, taken: set[str], place: str
 ) -> dict[str, str]:
-    """The key of each modality: as stated, as in the trained run, else every array with more than one value per sample."""
+    """The key of each modality: as stated, as in the trained run, else all with more than one value per sample or with text."""
     if stated.modalities is not None:
         keys = {name: own.key or name for name, own in stated.modalities.items()}
         if schema is not None:  # a trained run meets data that lack some modality
@@ -144,7 +147,7 @@ def _modality_keys(
         if not found:
             raise DataError(f"{place}: none of the modalities {few(schema.names)} is in the data, found {few(values)}")
         return found
-    return {key: key for key, value in values.items() if value.ndim > 1 and key not in taken}
+    return {key: key for key, value in values.items() if key not in taken and (value.ndim > 1 or is_free_text(value))}
 
 
 def _same_length(values: Mapping[str, Any], place: str) -> int:

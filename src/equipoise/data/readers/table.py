@@ -41,7 +41,7 @@ class TableReader:
             raise DataError(f"{place} has no id column {wanted!r}, {suggest(wanted, names)}")
         id_name = wanted or next((name for name in names if name.lower() in ID_NAMES), "")
         roles = find_roles([name for name in names if name != id_name], stated, schema, labelled=labelled, place=place)
-        table = read_table(source, text={*roles.names, id_name})
+        table = read_table(source, text={*roles.names, id_name, *_text_columns(names, stated, schema)})
         ids = as_text(table[id_name]) if id_name else np.arange(len(table)).astype(str)
         if id_name and wanted is None and len(np.unique(ids)) < len(ids):
             # a column that only happens to be called id, such as a patient's with several rows
@@ -75,7 +75,8 @@ def _choose(
         chosen = {
             name: (select(own, name, free, names, place), own.prefix or "")
             for name, own in stated.modalities.items()
-            if schema is None or _occurs(own, free)  # a trained run may meet data that lack some modality
+            # a trained run may meet data that lack some modality
+            if schema is None or any(_belongs(column, own) for column in free)
         }
     elif schema is not None:
         known = {modality.name: [column for column in modality.columns if column in free] for modality in schema.modalities}
@@ -121,8 +122,15 @@ def select(own: Stated, modality: str, free: Iterable[str], names: Iterable[str]
     return columns
 
 
-def _occurs(own: Stated, free: Iterable[str]) -> bool:
-    return any(column in own.columns if own.columns else column.startswith(own.prefix or "") for column in free)
+def _belongs(column: str, own: Stated) -> bool:
+    return column in own.columns if own.columns else column.startswith(own.prefix or "")
+
+
+def _text_columns(names: Iterable[str], stated: Description, schema: Schema | None) -> set[str]:
+    """The columns that are known to hold text before they are read, so that ``007`` keeps its zeros."""
+    texts = [own for own in (stated.modalities or {}).values() if own.kind == "text"]
+    known = {column for column in names for own in texts if _belongs(column, own)}
+    return known | {column for item in (schema.modalities if schema else ()) if item.kind == "text" for column in item.columns}
 
 
 def _by_prefix(free: Sequence[str], place: str) -> dict[str, tuple[list[str], str]]:
@@ -134,6 +142,6 @@ def _by_prefix(free: Sequence[str], place: str) -> dict[str, tuple[list[str], st
         found = few(shared) if shared else "none"
         raise DataError(
             f"{place}: cannot tell which columns belong to which modality (prefixes shared by columns: {found}); state them, for "
-            "example modalities: {audio: {prefix: a_}, text: {columns: [t1, t2]}}"
+            "example modalities: {audio: {prefix: a_}, blood: {columns: [b1, b2]}, review: {columns: [words], kind: text}}"
         )
     return {prefix[:-1]: ([name for name in free if prefixes.get(name) == prefix], prefix) for prefix in shared}
