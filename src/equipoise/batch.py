@@ -3,13 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 if TYPE_CHECKING:
     import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """The edges of some samples to the nodes of a graph, for one modality.
+
+    Attributes:
+        nodes: Numbers of neighbouring nodes, whole numbers of shape (batch, width); anything where the weight is zero.
+        weights: Weights of the edges, of shape (batch, width), zero where a sample has fewer neighbours.
+        own: Weight of each sample for itself, of shape (batch,).
+        table: Propagated inputs of all nodes, of shape (nodes, ...), the same in every batch.
+    """
+
+    nodes: Tensor
+    weights: Tensor
+    own: Tensor
+    table: Tensor
+
+    def _of(self, change: Callable[[Tensor], Tensor]) -> Neighbours:
+        return Neighbours(change(self.nodes), change(self.weights), change(self.own), self.table)
+
+    def to(self, device: torch.device) -> Neighbours:
+        """Return the edges, and the table, on ``device``."""
+        moved = self._of(lambda value: value.to(device, non_blocking=True))
+        return replace(moved, table=self.table.to(device, non_blocking=True))
+
+    def rows(self, start: int, stop: int) -> Neighbours:
+        """Return the edges of the samples from ``start`` up to ``stop`` as views."""
+        return self._of(lambda value: value[start:stop])
+
+    def take(self, rows: Tensor) -> Neighbours:
+        """Return the edges of the samples ``rows``, numbers of shape (chosen,)."""
+        return self._of(lambda value: value.index_select(0, rows))
+
+    def split(self, sizes: list[int]) -> list[Neighbours]:
+        """Return the edges of consecutive batches of these sizes as views."""
+        pieces = zip(self.nodes.split(sizes), self.weights.split(sizes), self.own.split(sizes), strict=True)
+        return [Neighbours(*piece, self.table) for piece in pieces]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +62,7 @@ class Batch:
         complete: The modalities that every sample of the batch has, so that the usual case needs no look at ``present``.
         total: Samples of the whole batch over all processes (their share of them for a part of a batch).
         whole: The batch that this one is a part of, where a batch was cut to save memory; means are then over the whole.
+        neighbours: Edges to the nodes of a graph, for each modality whose encoder uses one.
     """
 
     inputs: Mapping[str, Tensor]
@@ -33,6 +72,7 @@ class Batch:
     complete: frozenset[str]
     total: float
     whole: Batch | None = None
+    neighbours: Mapping[str, Neighbours] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.index.shape[0]
@@ -57,6 +97,7 @@ class Batch:
             self.index.to(device, non_blocking=True),
             self.complete,
             self.total,
+            neighbours={name: value.to(device) for name, value in self.neighbours.items()},
         )
 
     def rows(self, start: int, stop: int) -> Batch:
@@ -68,6 +109,7 @@ class Batch:
             self.index[start:stop],
             self.complete,
             self.total * (stop - start) / len(self),
+            neighbours={name: value.rows(start, stop) for name, value in self.neighbours.items()},
         )
 
     def masked(self, keep: Mapping[str, Tensor]) -> Batch:

@@ -245,6 +245,7 @@ class PreprocessingOptions:
     standardize: bool = option(True, help="give each column (each channel of an image) mean 0 and standard deviation 1")
     clip: float | None = option(10.0, above=0.0, help="largest absolute value after standardisation; none switches it off")
     top_variance: int | None = option(None, low=1, help="keep only this many columns of each table, those of largest variance")
+    text_features: int = option(2000, low=1, help="most frequent words and pairs of words that a text becomes a vector of")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,12 +256,41 @@ class ModelOptions:
     ``--encoder.image cnn --encoder.image.width 32``, ``--fusion gated``.
     """
 
-    encoder: str | dict[str, Any] | None = option(None, help="encoder of all modalities, or of each: mlp, cnn (default: by kind)")
+    encoder: str | dict[str, Any] | None = option(
+        None, help="encoder of all modalities, or of each: mlp, cnn, gcn (default: by kind)"
+    )
     fusion: str | dict[str, Any] | None = option(
         None,
         help="how features become one prediction: concat, sum, logit, gated, film, attention [the method's or concat]",
     )
     feature_size: int = option(64, low=1, help="width of the features that each encoder gives")
+    graph: dict[str, Any] | None = option(
+        None, help="options of the sample graph that the encoder gcn uses, such as --graph.neighbours 20 --graph.nodes all"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphOptions:
+    """The sample graph of encoders that use one: the options of the option ``graph``."""
+
+    neighbours: int | None = option(
+        None, low=1, help="strongest edges that each sample keeps (default: 20, or a tenth of less than 200 samples, at least 5)"
+    )
+    mu: float = option(0.5, above=0.0, help="width of the kernel that turns distances into similarities, 0.3 to 0.8")
+    iterations: int = option(20, low=0, help="sweeps of the fusion of the modalities' networks")
+    nodes: str = option(
+        "train",
+        choices=("train", "all"),
+        help="training samples, to which others are attached, or all samples (transductive: their features, not their labels)",
+    )
+    source: str = option(
+        "fused", choices=("fused", "own"), help="one network fused over modalities, or each modality's own for its encoder"
+    )
+    self_loop: float = option(1.0, low=0.0, help="weight of a sample for itself, beside 1 for all its edges on average")
+    norm: str = option("symmetric", choices=("symmetric", "row"), help="normalisation by the degrees of both ends, or of one")
+    form: str = option(
+        "auto", choices=("auto", "dense", "sparse"), help="from all pairs of samples, or from nearest neighbours alone"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,15 @@ import torch
 from torch import nn
 
 from equipoise._version import __version__
-from equipoise.config import FitConfig
+from equipoise.config import FitConfig, GraphOptions, build
 from equipoise.data.dataset import Dataset
 from equipoise.data.fingerprint import fingerprint
-from equipoise.data.loader import make_part
-from equipoise.data.partition import FitData, partition
-from equipoise.data.preprocessing import Preprocessing
+from equipoise.data.graph import SampleGraph, resolve
 from equipoise.data.sources import open_dataset
-from equipoise.data.splits import Split, make_splits
+from equipoise.data.splits import Split
 from equipoise.errors import ConfigError, DataError, RunError, suggest
 from equipoise.files import make_folder, read_lines, truncate_lines, write_json
+from equipoise.fold import Fold
 from equipoise.inference.predictions import Predictions
 from equipoise.inference.predictor import Predictor
 from equipoise.inference.storage import (
@@ -61,12 +60,14 @@ class Run:
         config: All settings, the schema and the split.
         summary: What came out: metrics on the test part, selected epochs, cost.
         folder: Where it is stored, or None.
+        log: A line per epoch: losses, validation metrics, coefficients of the method.
     """
 
     predictor: Predictor
     config: dict[str, Any]
     summary: dict[str, Any]
     folder: Path | None = None
+    log: Sequence[dict[str, Any]] = ()
 
     @property
     def is_main(self) -> bool:
@@ -116,7 +117,7 @@ class Run:
 
 
 def fit(
-    data: Source | Dataset,
+    data: Source | Dataset | Fold,
     *,
     method: str | Mapping[str, Any] = "joint",
     out: str | Path | None = None,
@@ -128,7 +129,8 @@ def fit(
     """Train a model and measure it on the test part.
 
     Args:
-        data: A folder or file, the name of an embedded set, a mapping of arrays, DataFrames or tensors, or an open data set.
+        data: A folder or file, the name of an embedded set, a mapping of arrays, DataFrames or tensors, an open data set,
+            or a fold of one, which several runs share.
         method: Name of a method, or a mapping with ``name`` and hyper-parameters.
         out: Folder for the run; None keeps it in memory.
         target: Name of the target column, or labels of shape (samples,) for data in memory.
@@ -230,7 +232,7 @@ def load(run: str | Path, *, device: str = "auto", encoders: Mapping[str, nn.Mod
     predictor = load_predictor(folder, device, encoders)
     split = read_part(folder, SPLIT, "the split of a run", ("train", "validation", "test"))
     summary = read_part(folder, SUMMARY, "the summary of a run", ("method", "test"))
-    return Run(predictor, {**config, "split": split}, summary, folder)
+    return Run(predictor, {**config, "split": split}, summary, folder, read_lines(folder / METRICS))
 
 
 @dataclass(frozen=True)
@@ -240,27 +242,25 @@ class _Prepared:
     stored: dict[str, Any]
     config: FitConfig
     method: Method
-    data: FitData
-    test: Dataset
-    split: Split
-    preprocessing: Preprocessing
+    fold: Fold
     task: Task
     runtime: Runtime
     model: MultimodalModel
+    graph: GraphOptions | None
 
 
-def _prepare(data: Source | Dataset, config: FitConfig, labels: Any, encoders: Mapping[str, nn.Module] | None) -> _Prepared:
+def _prepare(
+    data: Source | Dataset | Fold, config: FitConfig, labels: Any, encoders: Mapping[str, nn.Module] | None
+) -> _Prepared:
     method = make_method(config.method)
     fusion = _fusion(method, config)
     if config.training.threads is not None:
         torch.set_num_threads(config.training.threads)
     runtime = Runtime(config.training.device, config.training.precision)
-    dataset = data if isinstance(data, Dataset) else open_dataset(data, config.read, target=labels)
-    split = make_splits(dataset, config.splitting)[config.splitting.fold]
-    fit_data, test = partition(dataset, split)
-    preprocessing = Preprocessing.fit(fit_data.train, config.preprocessing)
-    task = _task(dataset, fit_data.train, config)
-    described = describe_encoders(config.model.encoder, {item.name: item.kind for item in dataset.schema.modalities})
+    fold = _fold(data, config, labels)
+    train, schema = fold.data.train, fold.schema
+    task = _task(train, config)
+    described = describe_encoders(config.model.encoder, {item.name: item.kind for item in schema.modalities})
     for name, module in (encoders or {}).items():
         if name not in described:
             raise ConfigError(f"encoders: unknown modality {name!r}, {suggest(name, described)}")
@@ -270,25 +270,39 @@ def _prepare(data: Source | Dataset, config: FitConfig, labels: Any, encoders: M
         "equipoise": __version__,
         "data": {
             "source": _remembered(data),
-            "fingerprint": fingerprint(dataset),
-            "split": split.name,
-            "split_hash": split.hash,
+            "fingerprint": fold.fingerprint,
+            "split": fold.split.name,
+            "split_hash": fold.split.hash,
         },
         "options": {**config.to_options(), "method": {"name": method.name, **method.hyperparameters()}},
-        "schema": dataset.schema.to_json(),
+        "schema": schema.to_json(),
         "task": task.to_json(),
         "encoders": described,
         "fusion": fusion,
-        "shapes": {name: list(shape) for name, shape in preprocessing.shapes.items()},
+        "shapes": {name: list(shape) for name, shape in fold.preprocessing.shapes.items()},
     }
     model = make_model(stored, task, encoders)
-    return _Prepared(stored, config, method, fit_data, test, split, preprocessing, task, runtime, model)
+    graph = _graph_options(model, config, len(train), schema.samples)
+    stored["graph"] = graph and asdict(graph)
+    return _Prepared(stored, config, method, fold, task, runtime, model, graph)
 
 
-def _remembered(data: Source | Dataset) -> str | None:
+def _graph_options(model: MultimodalModel, config: FitConfig, train: int, samples: int) -> GraphOptions | None:
+    """Return the options of the sample graph in full, or None where no encoder uses one."""
+    options = build(GraphOptions, config.model.graph or {}, "graph")
+    users = model.graph_modalities
+    if not users and config.model.graph:
+        raise ConfigError("graph: no modality has an encoder that uses the sample graph, expected one such as encoder = 'gcn'")
+    if users and config.training.loader == "stream":
+        words = f"the sample graph of {', '.join(users)} needs the data in memory"
+        raise ConfigError(f"loader = 'stream': {words}, expected memory or auto")
+    return resolve(options, train if options.nodes == "train" else samples) if users else None
+
+
+def _remembered(data: Source | Dataset | Fold) -> str | None:
     from equipoise.data.builtin import BUILTIN
 
-    if isinstance(data, (Mapping, Dataset)):
+    if isinstance(data, (Mapping, Dataset, Fold)):
         return None
     return str(data) if str(data) in BUILTIN and isinstance(data, str) else str(Path(data).expanduser().resolve())
 
@@ -303,8 +317,17 @@ def _fusion(method: Method, config: FitConfig) -> dict[str, Any]:
     return stated or {"name": needed or "concat"}
 
 
-def _task(dataset: Dataset, train: Dataset, config: FitConfig) -> Task:
-    classes = len(dataset.schema.classes)
+def _fold(data: Source | Dataset | Fold, config: FitConfig, labels: Any) -> Fold:
+    if not isinstance(data, Fold):
+        dataset = data if isinstance(data, Dataset) else open_dataset(data, config.read, target=labels)
+        return Fold.of(dataset, config.splitting, config.preprocessing)
+    if (data.splitting, data.preprocessing.options) != (config.splitting, config.preprocessing):
+        raise ConfigError("data: the fold was made with other options of splitting and preprocessing than those of the run")
+    return data
+
+
+def _task(train: Dataset, config: FitConfig) -> Task:
+    classes = len(train.schema.classes)
     if config.training.class_weights == "none":
         return Classification(classes)
     assert train.target is not None
@@ -319,7 +342,8 @@ def _check_unused(folder: Path) -> None:
 
 
 def _write_start(folder: Path, prepared: _Prepared) -> None:
-    write_json(folder / SPLIT, {"name": prepared.split.name, "hash": prepared.split.hash, **_parts(prepared.split)})
+    split = prepared.fold.split
+    write_json(folder / SPLIT, {"name": split.name, "hash": split.hash, **_parts(split)})
     write_json(folder / CONFIG, prepared.stored)
 
 
@@ -334,11 +358,16 @@ def _train(prepared: _Prepared, folder: Path | None, checkpoint: dict[str, Any] 
     if training.compile:
         for encoder in model.encoders.values():
             encoder.compile()
+    graph = _graph(prepared)
     train, validation = (
-        make_part(part, prepared.preprocessing, runtime.device, training.loader, training.workers)
-        for part in (prepared.data.train, prepared.data.validation)
+        prepared.fold.part(name, runtime.device, training.loader, training.workers, graph) for name in ("train", "validation")
     )
-    ctx = Context(model.to(runtime.device), runtime, training, train, validation, prepared.split.hash)
+    ctx = Context(model.to(runtime.device), runtime, training, train, validation, prepared.fold.split.hash)
+    if graph is not None and graph.options.nodes == "all":
+        ctx.note(
+            f"transductive: the sample graph was made from the features of all {len(graph)} samples, those of the validation and "
+            "test parts among them, and training sees features through it; labels were not used"
+        )
     observers: list[Observer] = []
     if folder is not None and runtime.is_main:
         observers.append(MetricsLog(folder / METRICS))
@@ -349,16 +378,25 @@ def _train(prepared: _Prepared, folder: Path | None, checkpoint: dict[str, Any] 
         if progress and runtime.is_main:
             observers.append(bar)
         module = Loop(ctx, prepared.method, observers, save).fit(checkpoint)
-    predictor = Predictor(module, prepared.preprocessing, prepared.test.schema, prepared.task, runtime.device)
+    predictor = Predictor(module, prepared.fold.preprocessing, prepared.fold.test.schema, prepared.task, runtime.device, graph)
     seconds = time.perf_counter() - started
     summary = _summary(prepared, ctx, predictor, selected, seconds)
-    config = {**prepared.stored, "split": _parts(prepared.split)}
+    config = {**prepared.stored, "split": _parts(prepared.fold.split)}
     if folder is not None and runtime.is_main:
         save_predictor(folder, predictor, prepared.method)
         write_json(folder / SUMMARY, summary)
         (folder / CHECKPOINT).unlink(missing_ok=True)
     runtime.wait()
-    return Run(predictor, config, summary, folder)
+    return Run(predictor, config, summary, folder, selected)
+
+
+def _graph(prepared: _Prepared) -> SampleGraph | None:
+    if prepared.graph is None:
+        return None
+    fold = prepared.fold
+    every = {id(part): part for part in (fold.data.train, fold.data.validation, fold.test)}  # a fold may have no test part
+    parts = tuple(every.values())[: None if prepared.graph.nodes == "all" else 1]
+    return SampleGraph.fit(parts, fold.preprocessing, prepared.model.graph_modalities, prepared.graph)
 
 
 class _Collector:
@@ -378,6 +416,7 @@ class _Collector:
 def _summary(
     prepared: _Prepared, ctx: Context, predictor: Predictor, lines: list[dict[str, Any]], seconds: float
 ) -> dict[str, Any]:
+    fold = prepared.fold
     phases: dict[str, dict[str, Any]] = {}
     for line in lines:
         known = phases.setdefault(line["phase"], {"epochs": 0, "selected_epoch": None})
@@ -386,9 +425,9 @@ def _summary(
             known |= {"selected_epoch": line["epoch"], "validation": line["validation"]}
     return {
         "method": {"name": prepared.method.name, **prepared.method.hyperparameters()},
-        "data": prepared.stored["data"] | {"name": prepared.test.schema.name},
-        "samples": {"train": len(prepared.data.train), "validation": len(prepared.data.validation), "test": len(prepared.test)},
-        "test": predictor.evaluate(prepared.test),
+        "data": prepared.stored["data"] | {"name": fold.schema.name},
+        "samples": {"train": len(fold.data.train), "validation": len(fold.data.validation), "test": len(fold.test)},
+        "test": predictor.evaluate(fold.test),
         "phases": phases,
         "inert": ctx.inert,
         "notes": ctx.notes,

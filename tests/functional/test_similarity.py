@@ -13,7 +13,15 @@ from scipy.sparse import csr_array
 from scipy.stats import norm
 
 from equipoise.errors import ConfigError, DataError
-from equipoise.functional.similarity import affinity, attach, fuse_networks, sparse_affinity, sparse_fuse, sparsify
+from equipoise.functional.similarity import (
+    affinity,
+    attach,
+    fuse_networks,
+    neighbour_distances,
+    sparse_affinity,
+    sparse_fuse,
+    sparsify,
+)
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "snf.json").read_text())
 X: list[Any] = GOLDEN["cases"][0]["inputs"]["X"]
@@ -240,3 +248,25 @@ def test_bad_options_are_named() -> None:
         sparse_affinity(np.eye(3), 0)
     with pytest.raises(ConfigError, match="mu is 0"):
         affinity(np.eye(3), 1, 0.0)
+
+
+@pytest.mark.parametrize("neighbours", [1, 4, 50])
+def test_a_sparse_network_is_sparsified_like_a_dense_one(neighbours: int) -> None:
+    generator = np.random.default_rng(0)
+    network = np.round(generator.random((30, 30)), 1) * (generator.random((30, 30)) < 0.4)  # with equal values, and with gaps
+    network = np.maximum(network, network.T)
+    network[7] = network[:, 7] = 0
+    found = sparsify(csr_array(network), neighbours)
+    assert isinstance(found, csr_array)
+    np.testing.assert_array_equal(found.toarray(), sparsify(network, neighbours))
+    assert found.nnz == (found.toarray() > 0).sum()
+
+
+def test_distances_to_neighbours_set_the_scale_of_attached_samples() -> None:
+    known, new = clusters(), clusters(9, seed=1)
+    near = [neighbour_distances(x, 5) for x in known]
+    z = (known[0] - known[0].mean(0)) / known[0].std(0, ddof=1)
+    distance = ((z[:, None] - z) ** 2).sum(2)
+    np.testing.assert_allclose(near[0], np.sort(distance, axis=1)[:, 1:6].mean(1), rtol=1e-6)
+    np.testing.assert_array_equal(attach(known, new, 5, near=near).toarray(), attach(known, new, 5).toarray())
+    assert not np.allclose(attach(known, new, 5, near=[10 * at for at in near]).toarray(), attach(known, new, 5).toarray())

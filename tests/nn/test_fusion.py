@@ -110,6 +110,17 @@ def test_contributions_are_zero_where_the_modality_is_absent(name: str, count: i
         assert bool((value[present[key]] != 0).any(1).all())
 
 
+@pytest.mark.parametrize("missing", [False, True])
+def test_known_contributions_give_the_same_logits(name: str, count: int, missing: bool) -> None:
+    fusion, features = make(name, count), features_of(count)
+    present = presence(count) if missing else {}
+    known = fusion.contributions(features, present)
+    torch.testing.assert_close(fusion.fuse(features, present, lambda: known), fusion(features, present))
+    some = {NAMES[0]: features[NAMES[0]]}
+    mask = {key: value for key, value in present.items() if key in some}
+    torch.testing.assert_close(fusion.fuse(some, mask, lambda: fusion.contributions(some, mask)), fusion(some, mask))
+
+
 def test_contributions_are_the_fusion_of_the_modality_alone(name: str, count: int) -> None:
     """Unless the fusion has a better answer: an exact split, or heads of the modalities' own."""
     fusion, features, present = make(name, count), features_of(count), presence(count)

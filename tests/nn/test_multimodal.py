@@ -68,6 +68,23 @@ def test_only_leaves_the_other_encoders_alone() -> None:
             torch.testing.assert_close(outputs.logits, torch.stack(said).sum(0))
 
 
+@pytest.mark.parametrize("fusion", ["logit", "information", "sum", "entropy_gate", "budget", "boosted"])
+def test_fused_and_unimodal_logits_cost_one_pass_through_the_heads(fusion: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    part, model = toy_part(20), toy_model(SHAPES, fusion)
+    calls = []
+    plain = type(model.fusion).contributions
+
+    def counted(*arguments: Any) -> Any:
+        calls.append(1)
+        return plain(*arguments)
+
+    monkeypatch.setattr(type(model.fusion), "contributions", counted)
+    assert part.target is not None
+    outputs = model(make_batch(part.inputs, part.target, part.present))
+    assert outputs.logits.shape == outputs.unimodal["alpha"].shape
+    assert len(calls) == 1
+
+
 def test_parameters_are_owned_once() -> None:
     model = toy_model(SHAPES)
     model.add_heads(0)

@@ -11,7 +11,7 @@ from typing import Any
 from equipoise.config import SECTIONS, component
 from equipoise.errors import ConfigError, suggest
 
-COMPONENTS = ("method", "encoder", "fusion", "modalities")
+COMPONENTS = ("method", "encoder", "fusion", "graph", "modalities")
 """Options that have options of their own: ``--method.alpha 0.5``, ``--encoder.image.width 32``."""
 
 _TITLES = {

@@ -15,12 +15,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from equipoise.batch import Batch
+from equipoise.batch import Batch, Neighbours
 from equipoise.errors import ConfigError
 from equipoise.seeding import generator
 
 if TYPE_CHECKING:
     from equipoise.data.dataset import Dataset
+    from equipoise.data.graph import SampleGraph
     from equipoise.data.preprocessing import Preprocessing
 
 # Up to this size a part is put into the order of an epoch at once and batches are views; above it each batch is gathered.
@@ -60,14 +61,23 @@ class MemoryPart(Part):
         inputs: Prepared samples per modality, each of shape (samples, ...).
         present: Which samples have each modality, booleans of shape (samples,).
         target: Targets of shape (samples,), or None.
+        neighbours: Edges to the nodes of a graph, for each modality whose encoder uses one; none by default.
     """
 
-    def __init__(self, inputs: Mapping[str, Tensor], present: Mapping[str, Tensor], target: Tensor | None) -> None:
+    def __init__(
+        self,
+        inputs: Mapping[str, Tensor],
+        present: Mapping[str, Tensor],
+        target: Tensor | None,
+        neighbours: Mapping[str, Neighbours] | None = None,
+    ) -> None:
         self.inputs = dict(inputs)
         self.present = dict(present)
         self.target = target
+        self.neighbours = dict(neighbours or {})
         self.complete = frozenset(name for name, mask in present.items() if bool(mask.all()))
-        self._small = sum(value.numel() * value.element_size() for value in inputs.values()) <= _REORDER_BYTES
+        tensors = [*inputs.values(), *(part for item in self.neighbours.values() for part in (item.nodes, item.weights))]
+        self._small = sum(value.numel() * value.element_size() for value in tensors) <= _REORDER_BYTES
 
     def _take(self, rows: Tensor, total: int) -> Batch:
         place = rows.to(next(iter(self.inputs.values())).device)
@@ -79,6 +89,7 @@ class MemoryPart(Part):
             place,
             self.complete,
             total,
+            neighbours={name: value.take(place) for name, value in self.neighbours.items()},
         )
 
     def batches(self, rows: Sequence[Tensor], totals: Sequence[int]) -> Iterator[Batch]:
@@ -93,6 +104,7 @@ class MemoryPart(Part):
         present = {name: value.split(sizes) for name, value in whole.present.items()}
         target = None if whole.target is None else whole.target.split(sizes)
         index = whole.index.split(sizes)
+        neighbours = {name: value.split(sizes) for name, value in whole.neighbours.items()}
         for number, total in enumerate(totals):
             yield Batch(
                 {name: parts[number] for name, parts in inputs.items()},
@@ -101,6 +113,7 @@ class MemoryPart(Part):
                 index[number],
                 self.complete,
                 total,
+                neighbours={name: parts[number] for name, parts in neighbours.items()},
             )
 
 
@@ -190,7 +203,12 @@ class StreamPart(Part):
 
 
 def make_part(
-    dataset: Dataset, preprocessing: Preprocessing, device: torch.device, loader: str = "auto", workers: int = 0
+    dataset: Dataset,
+    preprocessing: Preprocessing,
+    device: torch.device,
+    loader: str = "auto",
+    workers: int = 0,
+    graph: SampleGraph | None = None,
 ) -> Part:
     """Prepare a data set for batches.
 
@@ -200,14 +218,20 @@ def make_part(
         device: Where batches go.
         loader: ``memory``, ``stream``, or ``auto``: in memory if the prepared samples take less than half of what is free.
         workers: Worker processes when data are streamed.
+        graph: The graph that encoders use, if any do; the samples are then prepared in memory.
     """
     size = len(dataset) * sum(4 * prod(shape) for shape in preprocessing.shapes.values())
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if loader == "stream" or (loader == "auto" and size > free / 2):
+    if graph is None and (loader == "stream" or (loader == "auto" and size > free / 2)):
         return StreamPart(dataset, preprocessing, device, workers)
-    inputs = {name: torch.from_numpy(value).to(device) for name, value in preprocessing.transform(dataset).items()}
+    prepared = preprocessing.transform(dataset)
+    neighbours: Mapping[str, Neighbours] = {}
+    if graph is not None:
+        prepared, neighbours = graph.place(prepared, dataset.present)
+    inputs = {name: torch.from_numpy(value).to(device) for name, value in prepared.items()}
     present = {name: torch.from_numpy(mask).to(device) for name, mask in dataset.present.items()}
-    return MemoryPart(inputs, present, None if dataset.target is None else torch.from_numpy(dataset.target).to(device))
+    target = None if dataset.target is None else torch.from_numpy(dataset.target).to(device)
+    return MemoryPart(inputs, present, target, {name: value.to(device) for name, value in neighbours.items()})
 
 
 class Loader:
@@ -222,17 +246,22 @@ class Loader:
         seed: Seed of the order.
         rank: Number of this process.
         world: Number of processes.
+        rows: Numbers of the samples that training epochs use, of shape (samples,); None uses all.
 
     Raises:
         ConfigError: A batch would give a process no sample.
     """
 
-    def __init__(self, part: Part, batch_size: int, seed: int = 0, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self, part: Part, batch_size: int, seed: int = 0, rank: int = 0, world: int = 1, rows: Tensor | None = None
+    ) -> None:
         self.part = part
-        self.count = ceil(len(part) / batch_size)
-        if len(part) // self.count < world:
+        self._rows = torch.arange(len(part)) if rows is None else rows.cpu()
+        samples = len(self._rows)
+        self.count = ceil(samples / batch_size)
+        if samples // self.count < world:
             raise ConfigError(
-                f"batch_size = {batch_size} gives {len(part)} samples in {self.count} batches, too few for {world} processes"
+                f"batch_size = {batch_size} gives {samples} samples in {self.count} batches, too few for {world} processes"
             )
         self._batch_size, self._seed, self._rank, self._world = batch_size, seed, rank, world
 
@@ -246,10 +275,10 @@ class Loader:
         """
         random = generator(self._seed, "order", epoch)
         if weights is None:
-            order = torch.randperm(len(self.part), generator=random)
+            order = torch.randperm(len(self._rows), generator=random)
         else:
-            order = torch.multinomial(weights.cpu(), len(self.part), replacement=True, generator=random)
-        chunks = order.tensor_split(self.count)[skip:]
+            order = torch.multinomial(weights.cpu()[self._rows], len(self._rows), replacement=True, generator=random)
+        chunks = self._rows[order].tensor_split(self.count)[skip:]
         totals = [len(chunk) for chunk in chunks]
         mine = chunks if self._world == 1 else [chunk.tensor_split(self._world)[self._rank] for chunk in chunks]
         if mine:

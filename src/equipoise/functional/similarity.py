@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, issparse
 from scipy.spatial.distance import cdist
 
 from equipoise.errors import ConfigError, DataError
@@ -19,7 +19,7 @@ _Floats = NDArray[np.float64]
 _Integers = NDArray[np.int64]
 _Sparse: TypeAlias = Any  # scipy.sparse.csr_array, which has no types
 
-_ROWS = 256  # rows of the sparse fusion that are dense at a time
+_ROWS = 64  # rows of a fusion that are worked on at a time
 _TINY = float(np.finfo(np.float64).eps)
 
 
@@ -57,7 +57,8 @@ def affinity(x: ArrayLike, neighbours: int = 20, mu: float = 0.5) -> _Floats:
     values = _scored(x)
     _options(neighbours, mu)
     distance = cdist(values, values, "sqeuclidean")
-    near = np.sort(distance, axis=1)[:, 1 : neighbours + 1].mean(1)
+    others = min(neighbours, len(values) - 1)
+    near = np.partition(distance, others, axis=1)[:, : others + 1].sum(1) / others  # the sample itself adds nothing
     return _kernel(distance, near[:, None], near, mu)
 
 
@@ -102,27 +103,29 @@ def fuse_networks(affinities: Sequence[_Floats], neighbours: int = 20, iteration
         percentile = max(0.0, 100 - 100 * neighbours / samples)
         # K values a row: as sparse arrays they spread similarity in K N^2 steps instead of N^3.
         local = [csr_array(_row_normalised(state * (state >= _percentile(state, percentile)))) for state in states]
-        own = self_weight * np.eye(samples)
         for _ in range(iterations):
-            total = sum(states, np.zeros((samples, samples)))
-            spread = [step @ (step @ ((total - state) / (len(states) - 1))).T for state, step in zip(states, local, strict=True)]
-            states = [_symmetric(values) + own for values in spread]
+            total = sum(states[1:], states[0])
+            # What spreads through a symmetric network is symmetric: sym() would change the rounding alone.
+            states = [_spread_all(step, (total - state) / (len(states) - 1)) for state, step in zip(states, local, strict=True)]
+            for state in states:
+                state.flat[:: samples + 1] += self_weight
     fused = _row_normalised(sum(states, np.zeros((samples, samples))) / len(states))
     return np.asarray((fused + fused.T + np.eye(samples)) / 2)
 
 
-def sparsify(network: ArrayLike, neighbours: int = 20) -> _Floats:
+def sparsify(network: Any, neighbours: int = 20) -> Any:
     """Keep the strongest edges of a network.
 
     The diagonal becomes 0, each row keeps its ``K`` largest values (the first of equal ones), and the larger of the two
     directions of an edge is kept. A rule without a scale, our choice: a fixed threshold suits one number of samples only.
 
     Args:
-        network: Similarities of shape (samples, samples).
+        network: Similarities of shape (samples, samples), an array or sparse.
         neighbours: ``K``; more than there are others keeps all.
 
     Returns:
-        A symmetric array of shape (samples, samples), each row of which has at least ``K`` edges.
+        A symmetric array of shape (samples, samples), sparse for a sparse network. Each row has at least ``K`` edges, where
+        it had as many.
 
     Raises:
         DataError: If the network is not square.
@@ -134,17 +137,57 @@ def sparsify(network: ArrayLike, neighbours: int = 20) -> _Floats:
                [3., 0., 0.],
                [2., 0., 0.]])
     """
+    _options(neighbours)
+    if issparse(network):
+        samples = _square([network])
+        edges = csr_array(network, dtype=np.float64).tocoo()
+        other = edges.row != edges.col
+        index, values = _strongest(edges.row[other], edges.col[other], edges.data[other], samples, neighbours)
+        rows = np.arange(samples).repeat(index.shape[1])
+        kept = csr_array((values.ravel(), (rows, index.ravel())), shape=(samples, samples))
+        kept.eliminate_zeros()
+        return csr_array(kept.maximum(kept.T))
     values = np.array(network, np.float64)
     samples = _square([values])
-    _options(neighbours)
     np.fill_diagonal(values, -np.inf)
-    best = np.argsort(-values, axis=1, kind="stable")[:, : min(neighbours, samples - 1)]
-    kept = np.zeros_like(values)
-    np.put_along_axis(kept, best, np.take_along_axis(values, best, axis=1), axis=1)
-    return np.asarray(np.maximum(kept, kept.T))
+    count = min(neighbours, samples - 1)
+    least = np.partition(values, samples - count, axis=1)[:, samples - count, None] if count else np.inf
+    more, equal = values > least, values == least
+    more |= equal & (equal.cumsum(1) <= count - more.sum(1, keepdims=True))
+    kept = np.where(more, values, 0.0)
+    return np.maximum(kept, kept.T)
 
 
-def attach(train: Sequence[ArrayLike], new: Sequence[ArrayLike], neighbours: int = 20, mu: float = 0.5) -> _Sparse:
+def neighbour_distances(x: ArrayLike, neighbours: int = 20) -> _Floats:
+    """Return the mean squared distance of each sample to its nearest others: the ``near`` of :func:`affinity`.
+
+    Args:
+        x: Features of shape (samples, features).
+        neighbours: Number of nearest samples.
+
+    Returns:
+        Distances of shape (samples,), on z-scored columns.
+
+    Raises:
+        DataError: If ``x`` is not a table of at least 2 rows of finite numbers.
+        ConfigError: If ``neighbours`` is less than 1.
+
+    Example:
+        >>> neighbour_distances([[0.0], [1.0], [2.0]], neighbours=1)
+        array([1., 1., 1.])
+    """
+    values = _scored(x)
+    _options(neighbours)
+    return np.asarray(_nearest(values, None, min(neighbours, len(values) - 1))[0].mean(1), np.float64)
+
+
+def attach(
+    train: Sequence[ArrayLike],
+    new: Sequence[ArrayLike],
+    neighbours: int = 20,
+    mu: float = 0.5,
+    near: Sequence[_Floats] | None = None,
+) -> _Sparse:
     """Return edges from new samples to their nearest training samples, so that the fused network need not be made again.
 
     Per modality, on columns z-scored by the mean and deviation of the training samples: the kernel of :func:`affinity` to the
@@ -157,6 +200,7 @@ def attach(train: Sequence[ArrayLike], new: Sequence[ArrayLike], neighbours: int
         new: Per modality, features of the new samples, of shape (new samples, the same features).
         neighbours: ``K``.
         mu: Width of the kernel.
+        near: Per modality, what :func:`neighbour_distances` says of the training samples; computed here if not given.
 
     Returns:
         A ``scipy.sparse.csr_array`` of shape (new samples, training samples).
@@ -172,7 +216,11 @@ def attach(train: Sequence[ArrayLike], new: Sequence[ArrayLike], neighbours: int
     _options(neighbours, mu)
     if not train or len(train) != len(new):
         raise DataError(f"{len(train)} modalities of training and {len(new)} of new samples were given, expected as many of each")
-    edges = [_attached(_table(known), _table(unknown), neighbours, mu) for known, unknown in zip(train, new, strict=True)]
+    if near is None:
+        near = [neighbour_distances(known, neighbours) for known in train]
+    edges = [
+        _attached(_table(known), _table(other), neighbours, mu, at) for known, other, at in zip(train, new, near, strict=True)
+    ]
     if len({edge.shape for edge in edges}) > 1:
         raise DataError(f"modalities have {[edge.shape for edge in edges]} new and training samples, expected the same in each")
     return csr_array(sum(edges[1:], edges[0]) / len(edges))
@@ -251,7 +299,7 @@ def sparse_fuse(affinities: Sequence[_Sparse], neighbours: int = 20, iterations:
     edges = np.unique(np.concatenate([*number, *mirrored, np.arange(samples) * (samples + 1)]))
     rows, columns = np.divmod(edges, samples)
     mirror = np.searchsorted(edges, columns * samples + rows)
-    diagonal = rows == columns
+    diagonal, lower = rows == columns, rows > columns
 
     def normalised(values: _Floats) -> _Floats:
         total = np.bincount(rows, values, samples)
@@ -262,52 +310,66 @@ def sparse_fuse(affinities: Sequence[_Sparse], neighbours: int = 20, iterations:
         values = normalised(np.bincount(np.searchsorted(edges, keys), network.data, len(edges)).astype(np.float64))
         states.append((values + values[mirror]) / 2)
     if len(states) > 1:
-        local = [_strongest(rows, columns, state, samples, neighbours) for state in states]
+        strongest = [_strongest(rows, columns, state, samples, neighbours) for state in states]
+        local = [(index, _row_normalised(largest)) for index, largest in strongest]
         for _ in range(iterations):
             total = sum(states, np.zeros(len(edges)))
-            spread = [
-                _spread(rows, columns, (total - state) / (len(states) - 1), *step)
+            states = [
+                _spread(rows, columns, (total - state) / (len(states) - 1), *step) + self_weight * diagonal
                 for state, step in zip(states, local, strict=True)
             ]
-            states = [(values + values[mirror]) / 2 + self_weight * diagonal for values in spread]
+            for state in states:  # what spreads through a symmetric network is symmetric: one direction of an edge is enough
+                state[lower] = state[mirror[lower]]
     fused = normalised(sum(states, np.zeros(len(edges))) / len(states))
     return csr_array(((fused + fused[mirror] + diagonal) / 2, (rows, columns)), shape=(samples, samples))
 
 
+def _spread_all(step: _Sparse, network: _Floats) -> _Floats:
+    """Return ``S Q S^T`` of a symmetric ``Q``, by columns few enough to stay in the processor's cache."""
+    found = np.empty_like(network)
+    for first in range(0, len(network), _ROWS):
+        columns = slice(first, first + _ROWS)
+        found[:, columns] = step @ np.ascontiguousarray((step[columns] @ network).T)
+    return found
+
+
 def _strongest(rows: _Integers, columns: _Integers, values: _Floats, samples: int, neighbours: int) -> tuple[_Integers, _Floats]:
-    """Return each row's largest values, as columns and shares of shape (samples, neighbours), filled up with shares of 0."""
+    """Return each row's largest values, as columns and values of shape (samples, neighbours), filled up with zeros."""
     degree = np.bincount(rows, minlength=samples)
     order = np.lexsort((-values, rows))
     rank = np.arange(len(rows)) - (degree.cumsum() - degree)[rows]
     order, rank = order[rank < neighbours], rank[rank < neighbours]
-    width = int(min(neighbours, degree.max()))
-    index, shares = np.zeros((samples, width), np.int64), np.zeros((samples, width))
-    index[rows[order], rank], shares[rows[order], rank] = columns[order], values[order]
-    return index, _row_normalised(shares)
+    width = int(min(neighbours, degree.max(initial=0)))
+    index, largest = np.zeros((samples, width), np.int64), np.zeros((samples, width))
+    index[rows[order], rank], largest[rows[order], rank] = columns[order], values[order]
+    return index, largest
 
 
 def _spread(rows: _Integers, columns: _Integers, values: _Floats, index: _Integers, shares: _Floats) -> _Floats:
-    """Return ``S Q S^T`` on the edges of ``Q``, for ``S`` given as the columns and values of its rows."""
+    """Return ``S Q S^T`` on the edges of ``Q`` from a lower to a higher number, for ``S`` as columns and values of its rows."""
     samples, width = index.shape
-    step = csr_array((shares.ravel(), (np.arange(samples).repeat(width), index.ravel())), shape=(samples, samples))
-    network = csr_array((values, (rows, columns)), shape=(samples, samples))
-    starts = np.searchsorted(rows, np.arange(samples + 1))
-    found = np.empty(len(rows))
-    for first in range(0, samples, _ROWS):
-        last = min(first + _ROWS, samples)
-        half = (step[first:last] @ network).toarray()
-        part = slice(starts[first], starts[last])
-        ends = columns[part]
-        found[part] = np.einsum("ek,ek->e", half[(rows[part] - first)[:, None], index[ends]], shares[ends])
+    # Short integers: half the memory to move.
+    near, begins = index.astype(np.int32), np.searchsorted(rows, np.arange(samples + 1)).astype(np.int32)
+    places = np.arange(0, samples * width + 1, width).astype(np.int32)
+    step = csr_array((shares.ravel(), near.ravel(), places), shape=(samples, samples))
+    network = csr_array((values, columns.astype(np.int32), begins), shape=(samples, samples))
+    upper = np.flatnonzero(rows <= columns)
+    starts, ends = rows[upper].astype(np.int32), columns[upper]
+    bounds = np.searchsorted(starts, np.arange(0, samples + _ROWS, _ROWS))
+    found = np.zeros(len(rows))
+    for number, first in enumerate(range(0, samples, _ROWS)):
+        half = (step[first : first + _ROWS] @ network).toarray().ravel()
+        part = slice(bounds[number], bounds[number + 1])
+        place = near[ends[part]] + ((starts[part] - first) * samples)[:, None]
+        found[upper[part]] = np.einsum("ek,ek->e", half.take(place), shares[ends[part]])
     return found
 
 
-def _attached(known: _Floats, unknown: _Floats, neighbours: int, mu: float) -> _Sparse:
+def _attached(known: _Floats, unknown: _Floats, neighbours: int, mu: float, near: _Floats) -> _Sparse:
     """Return the edges of one modality; each row sums to 1."""
     if known.shape[1] != unknown.shape[1]:
         raise DataError(f"new samples have {unknown.shape[1]} features, expected {known.shape[1]}, as the training samples")
     train, new = _scored(known), _scored(unknown, known)
-    near = _nearest(train, None, min(neighbours, len(train) - 1))[0].mean(1)
     distance, index = _nearest(train, new, min(neighbours, len(train)))
     shares = _row_normalised(_kernel(distance, distance.mean(1, keepdims=True), near[index], mu))
     rows = np.arange(len(new)).repeat(index.shape[1])

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from equipoise.batch import Outputs
 from equipoise.config import ReadOptions
 from equipoise.data.dataset import Dataset
+from equipoise.data.graph import SampleGraph
 from equipoise.data.loader import Loader, Part, make_part
 from equipoise.data.preprocessing import Preprocessing
 from equipoise.data.schema import Schema
@@ -38,6 +39,7 @@ class Predictor:
         schema: The data that it was trained on.
         task: The task.
         device: Where it runs.
+        graph: The sample graph that encoders use, if any do; samples that are not in it are attached.
     """
 
     module: nn.Module
@@ -45,6 +47,7 @@ class Predictor:
     schema: Schema
     task: Task
     device: torch.device
+    graph: SampleGraph | None = None
 
     def read(self, source: str | Path | Mapping[str, Any], *, labelled: bool = False, **options: Any) -> Dataset:
         """Open data and check that they fit the model.
@@ -65,7 +68,7 @@ class Predictor:
 
     def part(self, dataset: Dataset) -> Part:
         """Prepare a data set for the module."""
-        return make_part(dataset, self.preprocessing, self.device)
+        return make_part(dataset, self.preprocessing, self.device, graph=self.graph)
 
     @torch.no_grad()
     def outputs(self, part: Part) -> Outputs:

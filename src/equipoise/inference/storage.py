@@ -1,4 +1,8 @@
-"""Finished runs on disk: weights as safetensors, everything else as JSON. Loading one runs no code from it."""
+"""Finished runs on disk: weights and sample graph as safetensors, everything else as JSON. Loading one runs no code from it.
+
+A run whose encoders use the sample graph holds the prepared features of the graph's nodes (the training samples, or all) in
+``graph.safetensors``: new samples are compared with them. Do not pass such a folder on where the data must not go.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from equipoise._version import __version__
+from equipoise.config import GraphOptions, build
+from equipoise.data.graph import SampleGraph
 from equipoise.data.preprocessing import Preprocessing
 from equipoise.data.schema import Schema
-from equipoise.errors import ConfigError, RunError
+from equipoise.errors import ConfigError, EquipoiseError, RunError
 from equipoise.files import read_json, write_bytes, write_json
 from equipoise.inference.predictor import Predictor
 from equipoise.methods.base import Method, make_method
@@ -23,6 +29,7 @@ from equipoise.training.runtime import Runtime
 
 FORMAT = 1
 CONFIG, PREPROCESSING, WEIGHTS = "config.json", "preprocessing.json", "model.safetensors"
+GRAPH = "graph.safetensors"
 
 _STATE = "method state: "
 
@@ -95,7 +102,7 @@ OWN_ENCODER = "own"
 
 
 def save_predictor(folder: Path, predictor: Predictor, method: Method) -> None:
-    """Write the weights and the preprocessing of a finished run; its configuration stands there already.
+    """Write the weights, the preprocessing and the graph of a finished run; its configuration stands there already.
 
     Raises:
         RunError: A file cannot be written.
@@ -103,8 +110,9 @@ def save_predictor(folder: Path, predictor: Predictor, method: Method) -> None:
     from safetensors.torch import save
 
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in predictor.module.state_dict().items()}
-    state = {key: value for key, value in method.state_dict().items() if key in method.kept_for_prediction}
-    plain = _pack(state, _STATE, tensors)
+    plain = _pack(method.prediction_state(), _STATE, tensors)
+    if predictor.graph is not None:
+        write_bytes(folder / GRAPH, save(predictor.graph.to_tensors()))
     write_json(folder / PREPROCESSING, {"preprocessing": predictor.preprocessing.to_json(), "method_state": plain})
     write_bytes(folder / WEIGHTS, save(tensors))
 
@@ -120,16 +128,11 @@ def load_predictor(folder: Path, device: str = "auto", encoders: Mapping[str, nn
     Raises:
         RunError: The folder is not a run, is not finished, is damaged, or comes from a newer version.
     """
-    from safetensors.torch import load_file
-
     config = read_config(folder)
     if not (folder / WEIGHTS).is_file():
         raise RunError(f"{folder}: this run is not finished; resume it with: equipoise fit --resume {folder}")
     saved = read_part(folder, PREPROCESSING, "the preprocessing of a run", ("preprocessing", "method_state"))
-    try:
-        tensors = load_file(str(folder / WEIGHTS))
-    except Exception as error:  # safetensors raises its own kind for a damaged file
-        raise RunError(f"{folder / WEIGHTS}: the weights are damaged ({error})") from error
+    tensors = _load_tensors(folder / WEIGHTS, "the weights are")
     task = task_from_json(config["task"])
     method = make_method(config["options"]["method"])
     model = make_model(config, task, encoders)
@@ -149,7 +152,29 @@ def load_predictor(folder: Path, device: str = "auto", encoders: Mapping[str, nn
         Schema.from_json(config["schema"]),
         task,
         runtime.device,
+        _load_graph(folder, config, model.graph_modalities),
     )
+
+
+def _load_tensors(path: Path, what: str) -> dict[str, Tensor]:
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(str(path))
+    except Exception as error:  # safetensors raises its own kind for a damaged file
+        raise RunError(f"{path}: {what} damaged ({error})") from error
+
+
+def _load_graph(folder: Path, config: Mapping[str, Any], modalities: Sequence[str]) -> SampleGraph | None:
+    if not modalities:
+        return None
+    if not (folder / GRAPH).is_file():
+        raise RunError(f"{folder}: {GRAPH} is missing, which holds the sample graph of {', '.join(modalities)}")
+    tensors = _load_tensors(folder / GRAPH, "the sample graph is")
+    try:
+        return SampleGraph.from_tensors(tensors, modalities, build(GraphOptions, config.get("graph") or {}, "graph"))
+    except EquipoiseError as error:
+        raise RunError(f"{folder / GRAPH}: {error}") from error
 
 
 def _training_options(config: Mapping[str, Any]) -> Any:

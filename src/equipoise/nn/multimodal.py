@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from equipoise.batch import Batch, Outputs
+from equipoise.batch import Batch, Neighbours, Outputs
 from equipoise.errors import ConfigError, suggest
-from equipoise.nn.encoders.base import DEFAULT_ENCODERS, ENCODERS, build_encoder
+from equipoise.nn.encoders.base import DEFAULT_ENCODERS, ENCODERS, GraphEncoder, build_encoder, no_neighbours
 from equipoise.nn.fusion import Features, Fusion, Present, build_fusion
 from equipoise.nn.per_modality import PerModality
 from equipoise.seeding import forked
@@ -26,7 +27,7 @@ class MultimodalModel(nn.Module):
     statistic); the features of the other rows are zero.
 
     Args:
-        encoders: The encoder of each modality: a module from (batch, ...) to (batch, width).
+        encoders: The encoder of each modality: a module from (batch, ...) to (batch, width), or one that uses the sample graph.
         fusion: Turns features into logits.
 
     Attributes:
@@ -56,6 +57,11 @@ class MultimodalModel(nn.Module):
         return tuple(self.encoders)
 
     @property
+    def graph_modalities(self) -> tuple[str, ...]:
+        """Names of the modalities whose encoders use the sample graph, in order."""
+        return tuple(name for name, encoder in self.encoders.items() if isinstance(encoder, GraphEncoder))
+
+    @property
     def task(self) -> Task:
         """The task."""
         return self.fusion.task
@@ -82,7 +88,11 @@ class MultimodalModel(nn.Module):
         return [parameter for parameter in self.parameters() if id(parameter) not in own]
 
     def encode(
-        self, inputs: Mapping[str, Tensor], present: Present | None = None, only: Sequence[str] | None = None
+        self,
+        inputs: Mapping[str, Tensor],
+        present: Present | None = None,
+        only: Sequence[str] | None = None,
+        neighbours: Mapping[str, Neighbours] | None = None,
     ) -> dict[str, Tensor]:
         """Return the features of each modality.
 
@@ -90,6 +100,7 @@ class MultimodalModel(nn.Module):
             inputs: Per modality a tensor of shape (batch, ...).
             present: Which samples have a modality, booleans of shape (batch,); all where a modality is not named.
             only: Encode only these modalities.
+            neighbours: Edges to the nodes of the graph, for each modality whose encoder uses it.
 
         Returns:
             Features of shape (batch, width) per modality, zero where the modality is absent.
@@ -97,19 +108,19 @@ class MultimodalModel(nn.Module):
         features = {}
         for name in self.modalities if only is None else only:
             mask = None if present is None else present.get(name)
-            features[name] = self._encode_some(name, inputs[name], mask)
+            features[name] = self._encode_some(name, inputs[name], mask, (neighbours or {}).get(name))
         return features
 
-    def _encode_some(self, name: str, value: Tensor, mask: Tensor | None) -> Tensor:
+    def _encode_some(self, name: str, value: Tensor, mask: Tensor | None, edges: Neighbours | None) -> Tensor:
         encoder = self.encoders[name]
         if mask is None:
-            every: Tensor = encoder(value)
+            every: Tensor = encoder(value) if edges is None else encoder(value, edges)
             return every
         rows = mask.nonzero().squeeze(1)
         if len(rows) == 0:
             dtype = next((item.dtype for item in encoder.parameters()), value.dtype)
             return value.new_zeros((len(value), self.fusion.sizes[name]), dtype=dtype)
-        some: Tensor = encoder(value[rows])
+        some: Tensor = encoder(value[rows]) if edges is None else encoder(value[rows], edges.take(rows))
         return some.new_zeros((len(value), *some.shape[1:])).index_copy(0, rows, some)
 
     def fuse(self, features: Features, present: Present | None = None) -> Tensor:
@@ -143,12 +154,13 @@ class MultimodalModel(nn.Module):
         """
         names = self.modalities if only is None else tuple(only)
         present = {name: batch.present[name] for name in names if name not in batch.complete}
-        features = self.encode(batch.inputs, present, names)
+        features = self.encode(batch.inputs, present, names, batch.neighbours)
+        said = cache(lambda: self.fusion.contributions(features, present))
         return Outputs(
             features,
             batch.present,
-            _in_same_format(lambda: self.fuse(features, present), batch),
-            _in_same_format(lambda: self.unimodal(features, present), batch),
+            _in_same_format(lambda: self.fusion.fuse(features, present, said), batch),
+            _in_same_format(said if self.heads is None else lambda: self.unimodal(features, present), batch),
         )
 
 
@@ -207,9 +219,11 @@ def feature_width(encoder: nn.Module, shape: tuple[int, ...], modality: str) -> 
     """
     training = encoder.training
     parameter = next(encoder.parameters(), torch.zeros(()))
+    inputs = torch.zeros(2, *shape, device=parameter.device)
+    edges = [no_neighbours(inputs)] if isinstance(encoder, GraphEncoder) else []
     try:
         with torch.no_grad():
-            features = encoder.eval()(torch.zeros(2, *shape, device=parameter.device))
+            features = encoder.eval()(inputs, *edges)
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
         raise ConfigError(f"encoder of modality {modality!r} cannot take samples of shape {shape}: {error}") from error
     finally:

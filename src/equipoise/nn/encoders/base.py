@@ -6,8 +6,10 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from equipoise.batch import Neighbours
 from equipoise.config import parse_word
 from equipoise.errors import ConfigError, suggest
 from equipoise.registry import Registry
@@ -16,7 +18,36 @@ ENCODERS: Registry[type[nn.Module]] = Registry("encoder", "equipoise.nn.encoders
 """Encoders by name. An encoder is a module made by ``Encoder(shape, feature_size, **options)`` that turns a batch of
 shape (batch, \\*shape) into features of shape (batch, feature_size)."""
 
-DEFAULT_ENCODERS = {"tabular": "mlp", "image": "cnn", "array": "mlp"}
+
+class GraphEncoder(nn.Module):
+    """Base of encoders that use the sample graph: they see a sample and what its neighbours in the graph are like.
+
+    What comes in is propagated already: ``sum_j A_ij x_j`` over the neighbours ``j`` of a sample ``i`` and itself, with the
+    normalised edges ``A``. Since the inputs do not change in training, that is done once, and the neighbours' own propagated
+    inputs stand in ``neighbours.table``; so a second propagation needs the samples of the batch and the rows of the table
+    that their edges lead to. :class:`~equipoise.nn.encoders.gcn.GCN` is the example to read.
+    """
+
+    def forward(self, inputs: Tensor, neighbours: Neighbours) -> Tensor:
+        """Return features.
+
+        Args:
+            inputs: Propagated inputs of shape (batch, ...).
+            neighbours: The edges of these samples.
+
+        Returns:
+            Features of shape (batch, feature_size).
+        """
+        raise NotImplementedError
+
+
+def no_neighbours(inputs: Tensor) -> Neighbours:
+    """Return the edges of samples of shape (batch, ...) that have no neighbours but themselves."""
+    nodes = torch.zeros(len(inputs), 1, dtype=torch.long, device=inputs.device)
+    return Neighbours(nodes, inputs.new_zeros(nodes.shape), inputs.new_ones(len(inputs)), inputs[:1])
+
+
+DEFAULT_ENCODERS = {"tabular": "mlp", "image": "cnn", "array": "mlp", "text": "mlp"}
 """The encoder of each kind of modality when the user names none."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -48,6 +48,18 @@ class Fusion(nn.Module, ABC):
         Returns:
             Logits of shape (batch, outputs) that depend on present features only.
         """
+
+    def fuse(self, features: Features, present: Present, contributions: Callable[[], Mapping[str, Tensor]]) -> Tensor:
+        """Return what :meth:`forward` does, for a caller that may ask for the contributions as well.
+
+        Args:
+            features: As in :meth:`forward`.
+            present: As in :meth:`forward`.
+            contributions: Gives :meth:`contributions` of the same features, computed once. A fusion that is made of them takes
+                them from there.
+        """
+        logits: Tensor = self(features, present)
+        return logits
 
     def contributions(self, features: Features, present: Present) -> dict[str, Tensor]:
         """Return the unimodal logits: what each modality says by itself.
@@ -145,20 +157,29 @@ class WeightedFusion(Fusion):
         self.register_buffer("weights", torch.full((len(sizes),), 1.0 / len(sizes)))
 
     def votes(self, logits: Tensor) -> Tensor:
-        """Return what is averaged, from unimodal logits of shape (batch, outputs); by default the logits."""
+        """Return what is averaged, from unimodal logits of shape (..., outputs); by default the logits."""
         return logits
 
     def sample_weights(self, features: Features, present: Present) -> Tensor:
         return shared_out(self.weights, self.available(features, present).T)
 
     def forward(self, features: Features, present: Present) -> Tensor:
-        return self.coalitions(features, present, torch.tensor([[name in features for name in self.names]]))[0]
+        return self.fuse(features, present, lambda: self.contributions(features, present))
+
+    def fuse(self, features: Features, present: Present, contributions: Callable[[], Mapping[str, Tensor]]) -> Tensor:
+        votes = self._votes(contributions())
+        if present or len(features) < len(self.names):
+            return weighted_average(votes, self.available(features, present).T, self.weights, votes.new_ones(1, len(votes)))[0]
+        return ((self.weights / self.weights.sum()) @ votes.flatten(1)).view(votes.shape[1:])
 
     def coalitions(self, features: Features, present: Present, members: Tensor) -> Tensor:
-        logits = self.contributions(features, present)
-        some = next(iter(logits.values()))
-        votes = torch.stack([self.votes(logits[name]) if name in logits else torch.zeros_like(some) for name in self.names])
+        votes = self._votes(self.contributions(features, present))
         return weighted_average(votes, self.available(features, present).T, self.weights, members)
+
+    def _votes(self, logits: Mapping[str, Tensor]) -> Tensor:
+        """Return the votes of all modalities, of shape (modalities, batch, outputs); those of absent ones count for nothing."""
+        some = next(iter(logits.values()))
+        return self.votes(torch.stack([logits[name] if name in logits else torch.zeros_like(some) for name in self.names]))
 
 
 def _keep(value: Tensor, mask: Tensor | None) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -56,25 +56,46 @@ class BudgetFusion(Fusion):
     def contributions(self, features: Features, present: Present) -> dict[str, Tensor]:
         return masked({name: self.heads[name](value) for name, value in features.items()}, present)
 
-    def sample_weights(self, features: Features, present: Present) -> Tensor:
-        available = self.available(features, present)
-        gates = []
-        for name in self.names:
-            if name in features and self.gated:
-                # Without the stop the fused loss would make heads over-confident just to win weight.
-                unsure = self.task.uncertainty(self.heads[name](features[name])).detach() / self.task.largest_uncertainty
-                gates.append(torch.sigmoid(self.gates[name](unsure[:, None]).squeeze(1)))
-            else:
-                gates.append(torch.ones_like(available[:, 0]))
-        return posterior_weights(self.prior, torch.stack(gates, 1), available > 0).T
+    def sample_weights(self, features: Features, present: Present, logits: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Return the weight of each modality for each sample; see :meth:`Fusion.sample_weights`.
 
-    def weighted(self, features: Features, present: Present) -> dict[str, Tensor]:
-        """Return the weighted vectors ``v_m`` of each modality in ``features``, of shape (batch, width)."""
-        weights = dict(zip(self.names, self.sample_weights(features, present), strict=True))
+        Args:
+            features: As there.
+            present: As there.
+            logits: The unimodal logits, where they are known already.
+        """
+        gates = self._gates(features, logits or self.contributions(features, present)) if self.gated else {}
+        some = next(iter(features.values()))
+        columns = torch.stack([gates.get(name, some.new_ones(len(some))) for name in self.names], 1)
+        every = not present and len(features) == len(self.names)
+        return posterior_weights(self.prior, columns, None if every else self.available(features, present) > 0).T
+
+    def _gates(self, features: Features, logits: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the gates of the modalities in ``features``, each of shape (batch,), by one pass through all nets at once."""
+        # Without the stop the fused loss would make heads over-confident just to win weight.
+        outputs = torch.stack([logits[name] for name in features]).detach()
+        unsure = self.task.uncertainty(outputs) / self.task.largest_uncertainty
+        nets = [tuple(self.gates[name].parameters()) for name in features]
+        weight, bias, out, last = (torch.stack(values) for values in zip(*nets, strict=True))
+        hidden = torch.relu(unsure[:, :, None] * weight.mT + bias[:, None])
+        return dict(zip(features, torch.sigmoid((hidden * out).sum(-1) + last), strict=True))
+
+    def weighted(self, features: Features, present: Present, logits: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """Return the weighted vectors ``v_m`` of each modality in ``features``, of shape (batch, width).
+
+        Args:
+            features: Features per modality.
+            present: Which samples have a modality.
+            logits: The unimodal logits, where they are known already.
+        """
+        weights = dict(zip(self.names, self.sample_weights(features, present, logits), strict=True))
         return {name: weights[name][:, None] * self.values[name](value) for name, value in features.items()}
 
     def forward(self, features: Features, present: Present) -> Tensor:
         return self.classify(self.weighted(features, present))
+
+    def fuse(self, features: Features, present: Present, contributions: Callable[[], Mapping[str, Tensor]]) -> Tensor:
+        return self.classify(self.weighted(features, present, contributions() if self.gated else None))
 
     def classify(self, weighted: Mapping[str, Tensor]) -> Tensor:
         """Return the fused logits from the vectors of :meth:`weighted`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -70,9 +70,9 @@ class InformationFusion(LogitFusion):
                 first, last = nn.Linear(sum(self.sizes.values()), self._hidden), nn.Linear(self._hidden, self.task.outputs)
             self.mlp = nn.Sequential(first, nn.ELU(), nn.Dropout(self._dropout), last).to(self.weights.device)
 
-    def forward(self, features: Features, present: Present) -> Tensor:
+    def fuse(self, features: Features, present: Present, contributions: Callable[[], Mapping[str, Tensor]]) -> Tensor:
         if self.mlp is None:
-            return super().forward(features, present)
+            return super().fuse(features, present, contributions)
         known = masked(features, present)
         some = next(iter(known.values()))
         gates = len(self.names) * self.weights

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -74,14 +74,16 @@ class EntropyGateFusion(Fusion):
         return masked({name: self.head(value) for name, value in features.items()}, present)
 
     def forward(self, features: Features, present: Present) -> Tensor:
-        logits = self._all_logits(features, present)
+        return self.fuse(features, present, lambda: self.contributions(features, present))
+
+    def fuse(self, features: Features, present: Present, contributions: Callable[[], Mapping[str, Tensor]]) -> Tensor:
+        logits = self._all_logits(contributions())
         return (self._gate(logits, features, present)[:, :, None] * logits).sum(0)
 
     def sample_weights(self, features: Features, present: Present) -> Tensor:
-        return self._gate(self._all_logits(features, present), features, present)
+        return self._gate(self._all_logits(self.contributions(features, present)), features, present)
 
-    def _all_logits(self, features: Features, present: Present) -> Tensor:
-        logits = self.contributions(features, present)
+    def _all_logits(self, logits: Mapping[str, Tensor]) -> Tensor:
         some = next(iter(logits.values()))
         return torch.stack([logits[name] if name in logits else torch.zeros_like(some) for name in self.names])
 

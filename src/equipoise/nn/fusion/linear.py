@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -93,7 +93,10 @@ class SumFusion(AdditiveFusion):
         return masked({name: self.heads[name](value) for name, value in features.items()}, present)
 
     def forward(self, features: Features, present: Present) -> Tensor:
-        return torch.stack(list(self.contributions(features, present).values())).sum(0)
+        return self.fuse(features, present, lambda: self.contributions(features, present))
+
+    def fuse(self, features: Features, present: Present, contributions: Callable[[], Mapping[str, Tensor]]) -> Tensor:
+        return torch.stack(list(contributions().values())).sum(0)
 
     def terms(self, features: Features, present: Present) -> Tensor:
         logits = self.contributions(features, present)
