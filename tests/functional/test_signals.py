@@ -7,8 +7,9 @@ import math
 import pytest
 import torch
 
+from equipoise.errors import ConfigError
 from equipoise.functional.information import label_entropy
-from equipoise.functional.signals import Measured, loss_weights, measure
+from equipoise.functional.signals import HeldOut, Measured, join, loss_weights, measure, stratified_folds
 from equipoise.functional.transfer import Estimate
 from tests.functional.test_transfer import outputs
 
@@ -84,3 +85,32 @@ def test_a_branch_is_judged_where_it_is_and_a_pair_where_both_are() -> None:
     assert found == measure(logits, dict(reversed(present.items())), labels, permutations=4)
     assert found != measure(logits, dict.fromkeys(logits, torch.ones(150, dtype=torch.bool)), labels, permutations=4)
     assert list(found.shared) == [("junk", "strong"), ("junk", "weak"), ("strong", "weak")]
+
+
+@pytest.mark.parametrize("folds", [2, 3, 5])
+def test_folds_have_equal_shares_of_samples_and_of_classes(folds: int) -> None:
+    labels = torch.tensor([0] * 17 + [1] * 8 + [2] * 3)[torch.randperm(28, generator=torch.Generator().manual_seed(3))]
+    fold = stratified_folds(labels, folds, seed=1)
+    for rows in (labels >= 0, *(labels == code for code in range(3))):
+        counts = torch.bincount(fold[rows], minlength=folds)
+        assert int(counts.max() - counts.min()) <= 1
+        assert int(counts.sum()) == int(rows.sum())
+    assert torch.equal(fold, stratified_folds(labels, folds, seed=1))
+    assert not torch.equal(fold, stratified_folds(labels, folds, seed=2))
+
+
+@pytest.mark.parametrize(("samples", "folds"), [(5, 1), (3, 4)])
+def test_folds_that_cannot_be_are_refused(samples: int, folds: int) -> None:
+    with pytest.raises(ConfigError, match=f"^{folds} folds of {samples} samples"):
+        stratified_folds(torch.zeros(samples, dtype=torch.long), folds)
+
+
+def test_joined_samples_keep_their_order() -> None:
+    parts = [
+        HeldOut({"a": torch.full((count, 2), float(count))}, {"a": torch.arange(count) > 0}, torch.arange(count))
+        for count in (2, 3)
+    ]
+    logits, present, target = join(*parts)
+    assert logits["a"][:, 0].tolist() == [2, 2, 3, 3, 3]
+    assert present["a"].tolist() == [False, True, False, True, True]
+    assert target.tolist() == [0, 1, 0, 1, 2]

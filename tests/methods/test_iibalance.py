@@ -293,6 +293,18 @@ def uneven_model() -> MultimodalModel:
     return MultimodalModel(encoders, build_fusion({"name": "budget"}, widths, Classification(3)))
 
 
+def test_probes_keep_the_epoch_of_least_loss_whatever_selects_the_others() -> None:
+    run = train_toy("iibalance", train=toy_part(signal=0.7), epochs=14, learning_rate=0.05, patience=None)
+    best_by_f1 = set()
+    for name in THREE:
+        lines = [line for line in run.lines if line["phase"] == f"probe {name}"]
+        scores = [line["validation"][name] for line in lines]
+        losses, f1 = ([score[key] for score in scores] for key in ("loss", "macro_f1"))
+        assert [line["epoch"] for line in lines if line["best"]][-1] == losses.index(min(losses)) + 1
+        best_by_f1.add(f1.index(max(f1)) == losses.index(min(losses)))
+    assert False in best_by_f1, "choose another seed: both metrics choose the same epochs"
+
+
 @pytest.mark.parametrize("warm", [False, True])
 def test_training_starts_anew_after_the_probes(warm: bool) -> None:
     """Running statistics included; or goes on from the probes where asked to."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from torch import Tensor
 
 from equipoise.data.loader import MemoryPart
 from equipoise.errors import ConfigError
-from equipoise.functional.signals import loss_weights
+from equipoise.functional import signals
+from equipoise.functional.signals import loss_weights, measure, stratified_folds
 from equipoise.functional.transfer import Choice
 from equipoise.functional.weighting import calibration
-from equipoise.methods import mi_balance
 from equipoise.methods.base import Phase, Update
 from equipoise.methods.mi_balance import MIBalance
 from equipoise.training.checkpoint import load_checkpoint, save_checkpoint
@@ -36,7 +37,10 @@ from tests.contract.harness import (
 from tests.methods.helpers import make_context, step
 
 STRONG, WEAK, LAST = NAMES[:3]
-QUICK: dict[str, Any] = {"permutations": 8, "warm_up": 1, "period": 1}
+QUICK: dict[str, Any] = {"permutations": 8, "warm_up": 1, "period": 1, "cross_fit": 0}
+
+
+NOTHING_MEASURED = {"gate": "off", "weighting": "equal", "uniform_fusion": True}
 
 
 def latent_part(samples: int, seed: int, noise: dict[str, float], missing: float = 0.0) -> MemoryPart:
@@ -67,7 +71,7 @@ def force(monkeypatch: pytest.MonkeyPatch, **teachers: str) -> None:
         teacher = teachers.get(student)
         return Choice(teacher, 1.0, 0.1, accepted=teacher is not None)
 
-    monkeypatch.setattr(mi_balance, "choose_teacher", choice)
+    monkeypatch.setattr(signals, "choose_teacher", choice)
 
 
 def branch_of(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
@@ -447,3 +451,150 @@ def test_measuring_leaves_the_model_alone() -> None:
     assert first == second
     assert_same(before, weights(ctx.model))
     assert ctx.model.training
+
+
+FOLDED: dict[str, Any] = {**QUICK, "cross_fit": 3}
+
+
+def folded_run(**settings: Any) -> Trained:
+    noise = {STRONG: 0.2, WEAK: 1.0, LAST: 1000.0}
+    parts = {"train": latent_part(90, 0, noise, 0.2), "validation": latent_part(40, 1, noise, 0.2)}
+    return train_toy("mi_balance", FOLDED, **{"epochs": 5, "batch_size": 30, "weight_decay": 0.1, **parts, **settings})
+
+
+def fold_phases(run: Trained) -> list[str]:
+    return [name for name in phases_of(run) if name.startswith("fold ")]
+
+
+@pytest.mark.parametrize(
+    ("options", "samples", "folds"),
+    [({}, 199, 5), ({}, 200, 0), ({"cross_fit": 2}, 200, 2), ({"cross_fit": 0}, 40, 0), (NOTHING_MEASURED, 40, 0)],
+)
+def test_a_small_validation_part_is_helped_by_folds(options: dict[str, Any], samples: int, folds: int) -> None:
+    settings = {key: value for key, value in QUICK.items() if key != "cross_fit"}
+    run = train_toy("mi_balance", {**settings, **options}, epochs=1, train=toy_part(30), validation=toy_part(samples, 1))
+    assert fold_phases(run) == [f"fold {number + 1}" for number in range(folds)]
+    assert any(f"{samples + 30} samples: the validation part and {folds} folds" in text for text in run.ctx.notes) == (folds > 0)
+
+
+def test_cross_fitted_signals_are_those_of_branches_that_never_saw_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rebuilt from the weights after each fold, and no weight there depends on the fold."""
+    measured = []
+
+    def watched(*arguments: Any) -> Any:
+        measured.append((arguments, measure(*arguments)))
+        return measured[-1][1]
+
+    monkeypatch.setattr("equipoise.methods.mi_balance.measure", watched)
+    run = folded_run()
+    (logits, have, target), found = measured[0][0][:3], measured[0][1]
+    train_part, validation = run.ctx.part("train"), run.ctx.part("validation")
+    assert isinstance(train_part, MemoryPart)
+    assert train_part.target is not None
+    assert validation.target is not None
+    fold_of = stratified_folds(train_part.target, 3, 0)
+    assert torch.equal(target, torch.cat([train_part.target, validation.target]))
+    for fold in range(3):
+        end = [state for line, state in zip(run.lines, run.epochs, strict=True) if line["phase"] == f"fold {fold + 1}"][-1]
+        run.ctx.model.load_state_dict(end)
+        said = run.ctx.outputs("train").unimodal
+        for name in NAMES[:3]:
+            rows = (fold_of == fold).nonzero().squeeze(1)
+            torch.testing.assert_close(logits[name][rows], said[name][rows])
+            assert torch.equal(have[name][:90], train_part.present[name])
+    run.ctx.model.load_state_dict(start_of(run, next(name for name in phases_of(run) if name not in before_students(run))))
+    for name, said in run.ctx.outputs("validation").unimodal.items():
+        torch.testing.assert_close(logits[name][90:], said)  # the branches themselves are back
+    assert run.method.state["cross_fitted"] == found.signals()
+    # What the fold holds changes nothing in its phase.
+    other = latent_part(90, 0, {STRONG: 0.2, WEAK: 1.0, LAST: 1000.0}, 0.2)
+    for value in other.inputs.values():
+        value[fold_of == 1] += 5.0
+    changed = folded_run(train=other)
+    starts = {line["phase"]: state for line, state in zip(changed.lines, changed.epochs, strict=True)}
+    ends = {line["phase"]: state for line, state in zip(run.lines, run.epochs, strict=True)}
+    for name in NAMES[:3]:
+        if changed.method.state["epochs"][name] == run.method.state["epochs"][name]:
+            assert_same(branch_of(starts["fold 2"], name), branch_of(ends["fold 2"], name))
+            assert differs(branch_of(starts["fold 1"], name), branch_of(ends["fold 1"], name))
+    assert any(changed.method.state["epochs"][name] == run.method.state["epochs"][name] for name in NAMES[:3])
+
+
+def before_students(run: Trained) -> set[str]:
+    return {name for name in phases_of(run) if name.startswith(("alone ", "fold "))}
+
+
+def test_folds_train_each_branch_for_the_epochs_of_its_own_training() -> None:
+    run = folded_run(patience=1)
+    epochs = {}
+    for name in NAMES[:3]:
+        kept = [line["epoch"] for line in run.lines if line["phase"] == f"alone {name}" and line["best"]]
+        epochs[name] = kept[-1]
+    assert run.method.state["epochs"] == epochs
+    assert len(set(epochs.values())) > 1, "equal epochs would prove nothing"
+    for fold in fold_phases(run):
+        states = [state for line, state in zip(run.lines, run.epochs, strict=True) if line["phase"] == fold]
+        assert len(states) == max(epochs.values())
+        begin = start_of(run, fold)
+        for name in NAMES[:3]:
+            moved = [differs(branch_of(one, name), branch_of(two, name)) for one, two in pairwise([begin, *states])]
+            assert moved == [number < epochs[name] for number in range(len(states))]
+
+
+def test_teachers_teach_out_of_fold(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    force(monkeypatch, **{WEAK: STRONG})
+    saved: list[Path] = []
+
+    def save(payload: dict[str, Any]) -> None:
+        saved.append(tmp_path / f"{len(saved)}.pt")
+        save_checkpoint(saved[-1], payload)
+
+    run = folded_run(save=save, checkpoint_seconds=0.0)
+    payloads = [load_checkpoint(path) for path in saved]
+    last_fold = [item["method"]["out_of_fold"] for item in payloads if item["position"][0] == 5][-1]
+    soft = next(item["method"]["soft"] for item in payloads if item["position"][0] == 6)
+    part = run.ctx.part("train")
+    assert part.target is not None
+    done = stratified_folds(part.target, 3, 0) != 2  # the last fold is filled in after its phase
+    assert set(soft) == {STRONG}
+    assert torch.equal(soft[STRONG][done], last_fold[STRONG][done])
+    assert not last_fold[STRONG][~done].any()
+    assert soft[STRONG][~done].any()
+
+
+def test_what_was_cross_fitted_of_information_stays_in_stage_b() -> None:
+    lines = joint_lines(folded_run(epochs=4))
+    fixed = [key for key in lines[0] if key.startswith(("J.", "rho.", "emphasis.")) or key in ("noise", "entropy")]
+    assert len(fixed) == 3 + 3 + 3 + 2
+    assert all(line[key] == lines[0][key] for line in lines for key in fixed)
+    assert lines[-1][f"F.{WEAK}"] != lines[0][f"F.{WEAK}"]
+
+
+@pytest.mark.parametrize("phase", [3, 4, 5, 6])
+def test_a_run_resumed_inside_a_fold_ends_as_the_straight_one(phase: int, tmp_path: Path) -> None:
+    def save(payload: dict[str, Any]) -> None:
+        if payload["position"] == [phase, 0, 1]:
+            save_checkpoint(tmp_path / "middle.pt", payload)
+
+    straight = folded_run(save=save, checkpoint_seconds=0.0)
+    resumed = folded_run(resume=load_checkpoint(tmp_path / "middle.pt"), checkpoint_seconds=0.0)
+    assert_same(resumed.state, straight.state)
+    assert_same(resumed.method.state_dict(), straight.method.state_dict())
+    assert resumed.ctx.notes == straight.ctx.notes
+
+
+def test_folds_that_cannot_be_are_refused_in_one_sentence() -> None:
+    with pytest.raises(ConfigError, match=r"^method mi_balance: cross_fit = 1 leaves nothing to train on, "):
+        train_toy("mi_balance", {"cross_fit": 1})
+    with pytest.raises(ConfigError, match=r"^method mi_balance: cross_fit = 31 needs as many training samples, found 30; 0 does"):
+        train_toy("mi_balance", {"cross_fit": 31}, train=toy_part(30))
+
+
+def test_a_class_of_fewer_samples_than_folds_does_not_stop_the_run() -> None:
+    part = toy_part(40)
+    assert part.target is not None
+    part.target[part.target == 2] = 0
+    part.target[:2] = 2
+    run = train_toy("mi_balance", {**QUICK, "cross_fit": 5}, train=part, validation=toy_part(15, 1))
+    assert len(fold_phases(run)) == 5
+    assert all(math.isfinite(value) for line in run.lines for value in line["losses"].values())

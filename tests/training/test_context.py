@@ -45,6 +45,22 @@ def test_mean_equals_a_naive_loop(pairs: list[tuple[float, float]]) -> None:
     assert float(ctx.mean(values, batch, shares)) == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.parametrize("class_weights", [None, WEIGHTS])
+@pytest.mark.parametrize("modality", [None, "beta"])
+@pytest.mark.parametrize("parts", [False, True])
+def test_several_rows_of_values_have_their_means_one_by_one(
+    class_weights: list[float] | None, modality: str | None, parts: bool
+) -> None:
+    ctx, batch = make(0.4, class_weights)
+    if parts:
+        batch = replace(batch.rows(3, 11), whole=batch)
+    rows = torch.randn(3, len(batch), generator=torch.Generator().manual_seed(0))
+    expected = torch.stack([ctx.sample_mean(row, batch, modality) for row in rows])
+    torch.testing.assert_close(ctx.sample_mean(rows, batch, modality), expected)
+    nobody = batch.masked({"beta": torch.zeros(len(batch), dtype=torch.bool)})
+    assert ctx.sample_mean(rows, nobody, "beta").tolist() == [0.0] * 3
+
+
 def test_mean_over_nobody_is_zero_without_history() -> None:
     ctx, batch = make()
     values = torch.ones(20, requires_grad=True)

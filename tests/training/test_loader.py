@@ -104,6 +104,20 @@ def test_weights_say_how_often_samples_are_drawn() -> None:
     assert torch.equal(drawn, again)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_some_rows_make_up_the_epochs(weighted: bool) -> None:
+    chosen = torch.tensor([1, 4, 5, 9, 11, 12, 17])
+    weights = torch.arange(20.0) if weighted else None
+    shares = [list(Loader(part_of(20), 3, 1, rank, 2, chosen).epoch(0, weights)) for rank in range(2)]
+    (alone,) = [list(Loader(part_of(20), 3, 1, rows=chosen).epoch(0, weights))]
+    assert [rows([share[number] for share in shares]) for number in range(3)] == [batch.index.tolist() for batch in alone]
+    found = rows(alone)
+    assert len(found) == 7
+    assert set(found) <= set(chosen.tolist())
+    assert weighted or sorted(found) == chosen.tolist()
+    assert rows(list(Loader(part_of(20), 3, rows=chosen).ordered())) == list(range(20))
+
+
 def test_in_order_nothing_is_left_out_in_any_process() -> None:
     part = toy_part(2500)
     for rank in range(2):

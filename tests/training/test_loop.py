@@ -123,6 +123,53 @@ def test_patience_ends_a_phase() -> None:
     assert len(run.lines) == best + 3 < 60
 
 
+@pytest.mark.parametrize(("metric", "best_by"), [(None, "macro_f1"), ("loss", "loss")])
+def test_a_phase_may_select_by_a_metric_of_its_own(metric: str | None, best_by: str) -> None:
+    class Chosen(Joint):
+        def phases(self, ctx: Context) -> Iterator[Phase]:
+            yield Phase(metric=metric)
+
+    run = train(Chosen(), prepare("joint", train=toy_part(signal=0.5), epochs=12, learning_rate=0.05)[1])
+    scores = {key: [line["validation"]["fused"][key] for line in run.lines] for key in ("macro_f1", "loss")}
+    best = {"macro_f1": scores["macro_f1"].index(max(scores["macro_f1"])), "loss": scores["loss"].index(min(scores["loss"]))}
+    assert best["macro_f1"] != best["loss"], "choose another seed: both metrics choose one epoch"
+    assert_same(run.state, run.epochs[best[best_by]])
+
+
+class SomeRows(Joint):
+    """Trains on every third sample, for two of its epochs."""
+
+    def phases(self, ctx: Context) -> Iterator[Phase]:
+        yield Phase(rows=torch.arange(0, 70, 3), stop=2, monitor=None)
+
+    def after_update(self, ctx: Context, update: Update, outputs: Outputs, closure: Closure) -> None:
+        self.state.setdefault("seen", []).extend(update.batch.index.tolist())
+
+
+def test_a_phase_may_use_some_training_samples_and_stop_on_the_way() -> None:
+    settings: dict[str, Any] = {"schedule": "cosine", "epochs": 5, "batch_size": 10}
+    run = train(SomeRows(), prepare("joint", **settings)[1])
+    assert sorted(run.method.state["seen"]) == sorted([*range(0, 70, 3)] * 2)
+    whole = train(Joint(), prepare("joint", **settings)[1])
+    assert [line["learning_rate"] for line in run.lines] == [line["learning_rate"] for line in whole.lines][:2]
+    part = toy_part()
+    rest = [row for row in range(70) if row % 3]
+    for value in part.inputs.values():
+        value[rest] = float("nan")
+    assert_same(train(SomeRows(), prepare("joint", train=part, **settings)[1]).last, run.last)
+
+
+def test_a_stop_in_a_phase_of_some_samples_loses_nothing() -> None:
+    saves: list[dict[str, Any]] = []
+    settings: dict[str, Any] = {"batch_size": 10, "epochs": 5}
+    _, ctx = prepare("joint", checkpoint_seconds=0.0, **settings)
+    straight = train(SomeRows(), ctx, save=lambda payload: saves.append(copy.deepcopy(payload)))
+    assert [item["position"] for item in saves][:3] == [[0, 0, 1], [0, 0, 2], [0, 1, 0]]
+    for payload in saves:
+        if payload["position"][1] < 2:
+            assert_same(train(SomeRows(), prepare("joint", **settings)[1], resume=payload).last, straight.last)
+
+
 class TwoPhases(Method):
     """Warms up one encoder, then trains everything at a lower rate, with a head that appears in between and one in mid-phase."""
 

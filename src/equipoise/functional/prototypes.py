@@ -46,12 +46,31 @@ def update_prototypes(
                 [0., 0.],
                 [0., 1.]])
     """
-    if not 0 <= rate <= 1:
-        raise ConfigError(f"the rate is {rate}, expected a number from 0 to 1")
     _check(features, prototypes, seen, target)
     features = features.detach().to(prototypes.dtype)
     sums = torch.zeros_like(prototypes).index_add(0, target, features)
     counts = features.new_zeros(len(prototypes)).index_add(0, target, features.new_ones(len(target)))
+    return move_prototypes(prototypes, seen, sums, counts, rate)
+
+
+def move_prototypes(prototypes: Tensor, seen: Tensor, sums: Tensor, counts: Tensor, rate: float = 0.99) -> tuple[Tensor, Tensor]:
+    """Do as :func:`update_prototypes` does, from what is known of each class in the batch.
+
+    Args:
+        prototypes: As there.
+        seen: As there.
+        sums: Sum of the features of each class, of shape (classes, dimensions).
+        counts: Samples of each class, of shape (classes,).
+        rate: As there.
+
+    Returns:
+        As there.
+
+    Raises:
+        ConfigError: If the rate is not between 0 and 1.
+    """
+    if not 0 <= rate <= 1:
+        raise ConfigError(f"the rate is {rate}, expected a number from 0 to 1")
     present = counts > 0
     means = sums / counts.clamp_min(1).unsqueeze(1)
     moved = torch.where(seen.unsqueeze(1), rate * prototypes + (1 - rate) * means, means)
@@ -90,7 +109,7 @@ def prototype_losses(features: Tensor, prototypes: Tensor, seen: Tensor, target:
     _check(features, prototypes, seen, target)
     scores = features @ prototypes.detach().to(features.dtype).T / temperature
     scores = scores.masked_fill(~seen, torch.finfo(scores.dtype).min)
-    return torch.where(seen[target], F.cross_entropy(scores, target, reduction="none"), 0.0)
+    return torch.where(seen.index_select(0, target), F.cross_entropy(scores, target, reduction="none"), 0.0)
 
 
 def below_budget(current: Tensor, budgets: Tensor, slack: float = 0.05) -> Tensor:

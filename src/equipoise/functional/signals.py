@@ -8,14 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from equipoise.errors import ConfigError
 from equipoise.functional import weighting
 from equipoise.functional.information import label_entropy, normalised
 from equipoise.functional.metrics import confusion, macro_f1
-from equipoise.functional.transfer import Estimate, class_information, shared_information
+from equipoise.functional.transfer import (
+    Estimate,
+    choose_teacher,
+    class_information,
+    f1_error,
+    label_only_information,
+    shared_information,
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,29 @@ class Measured:
         )
 
 
+class HeldOut(NamedTuple):
+    """What branches say about samples that they were not trained on.
+
+    Attributes:
+        logits: Outputs of each branch, of shape (samples, classes).
+        present: Which samples have which modality, booleans of shape (samples,).
+        target: Class codes of shape (samples,).
+    """
+
+    logits: Mapping[str, Tensor]
+    present: Mapping[str, Tensor]
+    target: Tensor
+
+
+def join(first: HeldOut, second: HeldOut) -> HeldOut:
+    """Return the samples of both, those of the first before those of the second."""
+    logits, present = (
+        {name: torch.cat([value, other[name]]) for name, value in some.items()}
+        for some, other in ((first.logits, second.logits), (first.present, second.present))
+    )
+    return HeldOut(logits, present, torch.cat([first.target, second.target]))
+
+
 def measure(
     logits: Mapping[str, Tensor], present: Mapping[str, Tensor], target: Tensor, neighbours: int = 5, permutations: int = 20
 ) -> Measured:
@@ -57,16 +89,104 @@ def measure(
         neighbours: Neighbours of the estimates of information.
         permutations: Permutations that show what chance finds.
     """
-    f1, told, shared = {}, {}, {}
+    told, shared = {}, {}
     for name, rows in present.items():
-        counts = confusion(logits[name][rows].argmax(1), target[rows], logits[name].shape[1])
-        f1[name] = float(macro_f1(counts))
         told[name] = class_information(logits[name][rows], target[rows], neighbours, permutations)
     # In one order whatever the order of the modalities: permutations of the first are not those of the second.
     for one, other in combinations(sorted(present), 2):
         rows = present[one] & present[other]
         shared[one, other] = shared_information(logits[one][rows], logits[other][rows], neighbours, permutations)
-    return Measured(label_entropy(target.cpu().numpy()), f1, told, shared)
+    return Measured(label_entropy(target.cpu().numpy()), f1_scores(logits, present, target), told, shared)
+
+
+def f1_scores(logits: Mapping[str, Tensor], present: Mapping[str, Tensor], target: Tensor) -> dict[str, float]:
+    """Return the macro-F1 of each branch on the samples that have its modality.
+
+    Args:
+        logits: As in :func:`measure`.
+        present: As in :func:`measure`.
+        target: As in :func:`measure`.
+    """
+    return {
+        name: float(macro_f1(confusion(logits[name][rows].argmax(1), target[rows], logits[name].shape[1])))
+        for name, rows in present.items()
+    }
+
+
+def stratified_folds(labels: Tensor, folds: int, seed: int = 0) -> Tensor:
+    """Divide samples into folds for cross-fitting: sizes differ by one at most, and so do the shares of each class.
+
+    A class of fewer samples than folds is missing from some of them.
+
+    Args:
+        labels: Class codes of shape (samples,).
+        folds: Number of folds, from 2 to the number of samples.
+        seed: Seed of the division.
+
+    Returns:
+        The fold of each sample, of shape (samples,).
+
+    Raises:
+        ConfigError: There are fewer than 2 folds, or fewer samples than folds.
+
+    Example:
+        >>> fold = stratified_folds(torch.tensor([0, 0, 0, 0, 1, 1]), 2)
+        >>> sorted(fold[:4].tolist()), sorted(fold[4:].tolist())
+        ([0, 0, 1, 1], [0, 1])
+    """
+    if not 2 <= folds <= len(labels):
+        raise ConfigError(
+            f"{folds} folds of {len(labels)} samples were asked for, expected at least 2 folds and a sample for each"
+        )
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    by_class = order[labels.cpu()[order].argsort(stable=True)]
+    return torch.empty_like(by_class).index_copy(0, by_class, torch.arange(len(labels)) % folds)
+
+
+def choose_teachers(
+    held_out: HeldOut,
+    found: Measured,
+    margin: float = 0.02,
+    gate: str = "mutual_information",
+    neighbours: int = 5,
+    permutations: int = 20,
+) -> tuple[dict[str, str], list[str]]:
+    """Decide who learns from whom, by :func:`~equipoise.functional.transfer.choose_teacher`, and say why.
+
+    Args:
+        held_out: What the branches say.
+        found: From :func:`measure` on it.
+        margin: How far ahead a teacher must be, unless the standard error of the student's macro-F1 is larger.
+        gate: As there.
+        neighbours: Neighbours of the estimates of information.
+        permutations: Permutations that show what chance finds.
+
+    Returns:
+        The teacher of each modality that has one, and a sentence on each modality.
+    """
+    (logits, present, target), teachers, notes = held_out, {}, []
+    for name, rows in present.items():
+        least = max(margin, f1_error(logits[name][rows], target[rows]))
+        choice = choose_teacher(name, found.f1, found.told, found.shared, least, gate)
+        if choice.teacher is None:
+            notes.append(f"{name} (macro-F1 {found.f1[name]:.3f}) has no teacher: none is ahead by {least:.3f}")
+            continue
+        one, other = sorted((name, choice.teacher))
+        both = present[one] & present[other]
+        label_only = label_only_information(logits[one][both], logits[other][both], target[both], neighbours, permutations)
+        notes.append(
+            f"{name} (macro-F1 {found.f1[name]:.3f}) {'learns' if choice.accepted else 'does not learn'} from "
+            f"{choice.teacher} ({found.f1[choice.teacher]:.3f}): they share {found.shared[one, other].value:.3f} nats, "
+            f"{label_only:.3f} of them by the class alone; {name} tells {found.told[name].value:.3f} of the class; "
+            f"gap {choice.gap:.3f}, noise {choice.noise:.3f}, gate {gate}"
+        )
+        if choice.accepted:
+            teachers[name] = choice.teacher
+    fewest = min(item.neighbours for item in [*found.told.values(), *found.shared.values()])
+    if fewest < neighbours:
+        how = f"{fewest} instead of {neighbours} neighbours" if fewest else "the bounded joint-softmax estimator"
+        notes.append(f"few held-out samples of a class, or many classes: information was in part estimated with {how}")
+    return teachers, notes
 
 
 def loss_weights(

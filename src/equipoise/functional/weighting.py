@@ -322,6 +322,32 @@ def gradnorm_renormalise(weights: Tensor, low: float = 1e-3) -> Tensor:
     return kept * (len(kept) / kept.sum())
 
 
+def gradnorm_step(weights: Tensor, norms: Tensor, losses: Tensor, initial: Tensor, rate: float = 0.025) -> Tensor:
+    """Return the weights after one step of gradient descent on :func:`gradnorm_loss`, brought back to their sum.
+
+    Args:
+        weights: ``w`` of shape (modalities,).
+        norms: As in :func:`gradnorm_loss`.
+        losses: As in :func:`gradnorm_loss`.
+        initial: As in :func:`gradnorm_loss`.
+        rate: Learning rate of the weights.
+
+    Returns:
+        Weights of shape (modalities,), without gradient.
+
+    Raises:
+        DataError: If the shapes differ or an initial loss is not positive.
+
+    Example:
+        >>> ones = torch.ones(2)
+        >>> gradnorm_step(ones, torch.tensor([1.0, 3.0]), ones, ones, rate=0.1)
+        tensor([1.0909, 0.9091])
+    """
+    learned = weights.detach().clone().requires_grad_()
+    (slope,) = torch.autograd.grad(gradnorm_loss(learned, norms, losses, initial), learned)
+    return gradnorm_renormalise(weights - rate * slope)
+
+
 def _scores(values: Tensor, name: str) -> None:
     if values.dim() != 1 or not len(values) or not bool((values.isfinite() & (values >= 0)).all()):
         raise DataError(f"{name} {values.tolist()} were given, expected one finite number from 0 per modality")

@@ -32,12 +32,14 @@ class MethodCard:
         authors: Who proposed it; empty where nobody in particular did.
         venue: Where and when.
         arxiv: arXiv id, or empty.
+        link: Where it can be found if it has no arXiv id.
         kind: The level at which it acts: ``loss``, ``gradient``, ``update``, ``phase``, ``batch``, ``epoch`` or ``baseline``.
         forwards: Forward passes per batch, in passes of the joint model.
         backwards: Backward passes per batch, likewise.
         extra: What it costs beyond, in words.
         fusion: The fusion it needs, or empty where any will do.
         order_matters: Whether the order in which modalities are listed matters.
+        together: Whether it compares the modalities of one update, so that it cannot act on updates of single modalities.
         neutral: Hyper-parameters under which it equals joint training bit for bit; None where there are none.
         differs: How it departs from the paper or its published code.
     """
@@ -49,11 +51,13 @@ class MethodCard:
     authors: str = ""
     venue: str = ""
     arxiv: str = ""
+    link: str = ""
     forwards: float = 1.0
     backwards: float = 1.0
     extra: str = ""
     fusion: str = ""
     order_matters: bool = False
+    together: bool = False
     neutral: Mapping[str, Any] | None = None
     differs: str = ""
 
@@ -71,14 +75,20 @@ class Phase:
         epochs: Most epochs; None takes the run's setting.
         parameters: Gives the parameters that train; the others are frozen for the phase.
         monitor: What the validation metric is taken of: ``"fused"`` or a modality. None keeps the last epoch.
+        metric: The validation metric that selects the epoch; None takes the run's.
         learning_rate: Factor of the run's learning rate.
+        rows: Numbers of the training samples that are used, of shape (samples,); None uses all.
+        stop: Epochs after which the phase ends, though the learning rate takes its course over ``epochs``; None goes to the end.
     """
 
     name: str = "train"
     epochs: int | None = None
     parameters: Callable[[MultimodalModel], Sequence[nn.Parameter]] = _every_parameter
     monitor: str | None = "fused"
+    metric: str | None = None
     learning_rate: float = 1.0
+    rows: Tensor | None = field(default=None, compare=False)
+    stop: int | None = None
 
 
 @dataclass(frozen=True)
@@ -140,6 +150,10 @@ class Method:
         """Yield the updates made from a batch."""
         yield Update(batch)
 
+    def transform_outputs(self, ctx: Context, update: Update, outputs: Outputs) -> Outputs:
+        """Return the outputs that the losses are computed of, for example with features changed."""
+        return outputs
+
     def losses(self, ctx: Context, update: Update, outputs: Outputs) -> dict[str, Tensor]:
         """Return the losses of an update by name; their sum is minimised."""
         return {"fused": ctx.task_loss(outputs.logits, update.batch)}
@@ -170,6 +184,10 @@ class Method:
     def state_dict(self) -> dict[str, Any]:
         """Return what must be saved."""
         return self.state
+
+    def prediction_state(self) -> dict[str, Any]:
+        """Return the part of the state that a finished run needs to predict."""
+        return {key: value for key, value in self.state_dict().items() if key in self.kept_for_prediction}
 
     def load_state_dict(self, ctx: Context, state: dict[str, Any]) -> None:
         """Take over what was saved; a method whose modules grow rebuilds them here, before weights are loaded."""
@@ -215,10 +233,11 @@ def make_method(description: Mapping[str, Any]) -> Method:
     """Make a method from its description.
 
     Args:
-        description: ``name`` and hyper-parameters.
+        description: ``name`` and hyper-parameters. Methods joined by ``+`` are combined, each with its hyper-parameters under
+            its name.
 
     Raises:
-        ConfigError: The name or a hyper-parameter is unknown, or a value is out of bounds.
+        ConfigError: The name or a hyper-parameter is unknown, a value is out of bounds, or methods cannot be combined.
 
     Example:
         >>> make_method({"name": "ogm", "alpha": 0.5}).alpha
@@ -226,4 +245,8 @@ def make_method(description: Mapping[str, Any]) -> Method:
     """
     options = dict(description)
     name = options.pop("name")
+    if "+" in name:
+        from equipoise.methods.composition import compose
+
+        return compose(description)
     return build(METHODS.get(name), options, f"method {name}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,12 +16,13 @@ from equipoise.batch import Batch, Outputs
 from equipoise.errors import ConfigError
 from equipoise.files import read_json
 from equipoise.functional.budgets import alignment_strength, anchor, budget, label_entropy, measure, prior
-from equipoise.functional.prototypes import below_budget, prototype_losses, sample_switch, update_prototypes
+from equipoise.functional.prototypes import below_budget, move_prototypes, prototype_losses, sample_switch
 from equipoise.methods.base import Method, MethodCard, Phase, Update, hparam, register
 from equipoise.methods.late import unimodal_losses
 from equipoise.nn.fusion.budget import BudgetFusion
 from equipoise.nn.multimodal import MultimodalModel
 from equipoise.seeding import forked
+from equipoise.training.branches import branch_phase
 from equipoise.training.context import Closure, Context
 from equipoise.training.selection import copy_state
 
@@ -54,13 +56,13 @@ _KEYS = ("entropy", "grounded", "raw", "loss")
 class IIBalance(Method):
     """Budgets first, then alignment (stage I) cross-faded into uncertainty-aware fusion (stage II).
 
-    Probes: each branch is trained alone; ``B_m = H(Y) - mean entropy`` of its temperature-scaled predictions on the validation
-    part, with ``H(Y)`` of its labels, so that a modality that tells nothing has none; ``beta = softmax(B / budget_temperature)``;
-    the anchor has the largest budget. Then the branches start anew. Stage I: unimodal losses, and for each weak modality the
-    contrast of its features with the anchor's class prototypes, of strength ``beta_anchor - beta_m``, switched on while it
-    resolves less than its budget. Stage II: the losses of :class:`~equipoise.nn.fusion.budget.BudgetFusion` on the fused and
-    the weighted branch logits. The weight of stage II rises linearly over the first half of the epochs; the unimodal losses
-    keep at least ``floor``.
+    Probes: each branch is trained alone, to its least validation loss; ``B_m = H(Y) - mean entropy`` of its temperature-scaled
+    predictions on the validation part, with ``H(Y)`` of its labels, so that a modality that tells nothing has none;
+    ``beta = softmax(B / budget_temperature)``; the anchor has the largest budget. Then the branches start anew.
+    Stage I: unimodal losses, and for each weak modality the contrast of its features with the anchor's class prototypes, of
+    strength ``beta_anchor - beta_m``, switched on while it resolves less than its budget. Stage II: the losses of
+    :class:`~equipoise.nn.fusion.budget.BudgetFusion` on the fused and the weighted branch logits. The weight of stage II rises
+    linearly over the first half of the epochs; the unimodal losses keep at least ``floor``.
     """
 
     kept_for_prediction: ClassVar[tuple[str, ...]] = ("budgets",)
@@ -106,7 +108,8 @@ class IIBalance(Method):
         start = copy_state(ctx.model.state_dict())
         if self.budgets is None:
             for name in ctx.modalities:
-                yield Phase(name=_PROBE + name, parameters=lambda model, name=name: _branch(model, name), monitor=name)  # type: ignore[misc]
+                # Budgets are about the cross-entropy, whatever metric selects the epoch of the run.
+                yield branch_phase([name], name=_PROBE + name, monitor=name, metric="loss")
         if "budgets" not in self.state:
             self.state["budgets"] = self._measure(ctx) if self.budgets is None else _read_budgets(Path(self.budgets), ctx)
             self._explain(ctx)
@@ -165,15 +168,15 @@ class IIBalance(Method):
         first, second, align = self._stage_weights(ctx)
         # What has no weight is left out: a gradient of zero would still decay.
         losses = unimodal_losses(ctx, update, outputs, first) if first > 0 else {}
-        if align > 0 and self.switch != "off" and self.alignment > 0:
-            losses |= self._alignment(ctx, batch, outputs, align)
         if second > 0:
             fusion = _fusion(ctx.model)
             present = {name: mask for name, mask in batch.present.items() if name not in batch.complete}
-            weighted = fusion.weighted(outputs.features, present)
+            weighted = fusion.weighted(outputs.features, present, outputs.unimodal)
             losses["fused"] = ctx.task_loss(fusion.classify(weighted), batch) * second
             for name, value in weighted.items() if self.branch > 0 else ():
                 losses[f"{name} branch"] = ctx.task_loss(fusion.branches[name](value), batch, name) * (second * self.branch)
+        if align * self.alignment > 0 and self.switch != "off":
+            losses |= self._alignment(ctx, batch, outputs, align)
         return losses
 
     def _stage_weights(self, ctx: Context) -> tuple[float, float, float]:
@@ -187,46 +190,65 @@ class IIBalance(Method):
         return max(1.0 - faded, self.floor), faded, 1.0 - faded
 
     def _alignment(self, ctx: Context, batch: Batch, outputs: Outputs, weight: float) -> dict[str, Tensor]:
-        chosen = self._anchor(ctx)
-        best = ctx.modalities[chosen]
-        strengths = alignment_strength(self._prior(ctx), chosen, self.strength).tolist()
-        vectors = {name: self._vector(ctx, name, value) for name, value in outputs.features.items()}
-        prototypes, seen = (self.state[key].to(vectors[best].device) for key in ("prototypes", "seen"))
+        chosen, strengths = self._plan(ctx)
+        prototypes, seen = (self.state[key].to(batch.labels.device) for key in ("prototypes", "seen"))
+        names = [
+            name
+            for name, strength in zip(ctx.modalities, strengths, strict=True)
+            if strength > 0 and (self.switch != "modality" or self.state["active"][name])
+        ]
 
-        def distance(name: str) -> Tensor:
-            return prototype_losses(vectors[name], prototypes, seen, batch.labels, self.temperature)
+        def distances(group: Sequence[str]) -> Tensor:
+            vectors = self._vectors(ctx, group, outputs)
+            every = prototype_losses(vectors, prototypes, seen, batch.labels.repeat(len(group)), self.temperature)
+            return every.view(len(group), -1)
 
-        budgets = self._values(ctx, self.budget_kind).tolist()
-        losses = {}
-        for number, name in enumerate(ctx.modalities):
-            if strengths[number] == 0 or (self.switch == "modality" and not self.state["active"][name]):
-                continue
-            values = distance(name)
+        best, losses = ctx.modalities[chosen], dict[str, Tensor]()
+        budgets = {name: values[self.budget_kind] for name, values in self.state["budgets"].items()}
+        # In one call where every sample has them all; else one by one, as what no sample has must get no gradient.
+        for group in [names] if names and batch.complete.issuperset(names) else [[name] for name in names]:
+            values = distances(group)
             if self.switch == "sample":
-                values = values * sample_switch((-values).exp(), (-distance(best)).exp(), budgets[number], budgets[chosen])
-            losses[f"{name} alignment"] = ctx.sample_mean(values, batch, name) * (weight * self.alignment * strengths[number])
+                reach = (-distances([best])[0].detach()).exp()
+                short = [
+                    sample_switch((-row).exp(), reach, budgets[name], budgets[best])
+                    for name, row in zip(group, values, strict=True)
+                ]
+                values = values * torch.stack(short)
+            factors = values.new_tensor([weight * self.alignment * strengths[ctx.modalities.index(name)] for name in group])
+            means = ctx.sample_mean(values, batch, group[0]) * factors
+            losses |= {f"{name} alignment": mean for name, mean in zip(group, means, strict=True)}
         return losses
 
-    def _vector(self, ctx: Context, name: str, features: Tensor) -> Tensor:
-        key = f"project_{ctx.modalities.index(name)}"
-        features = features.float()  # features of a half-precision pass are also used outside of it
-        return normalize(ctx.model.extras[key](features) if key in ctx.model.extras else features, dim=1)
+    def _plan(self, ctx: Context) -> tuple[int, tuple[float, ...]]:
+        """Return the number of the anchor and how strongly each modality is aligned to it."""
+        values, losses = (
+            tuple(self.state["budgets"][name][key] for name in ctx.modalities) for key in (self.budget_kind, "loss")
+        )
+        return _plan(values, losses, self.budget_temperature, self.strength)
+
+    def _vectors(self, ctx: Context, names: Sequence[str], outputs: Outputs) -> Tensor:
+        """Return the features of some modalities one after the other, in one width and of length 1, of shape (., width)."""
+        parts = []
+        for name in names:
+            key = f"project_{ctx.modalities.index(name)}"
+            features = outputs.features[name].float()  # features of a half-precision pass are also used outside of it
+            parts.append(ctx.model.extras[key](features) if key in ctx.model.extras else features)
+        return normalize(torch.cat(parts), dim=1)
 
     @torch.no_grad()
     def after_update(self, ctx: Context, update: Update, outputs: Outputs, closure: Closure) -> None:
         """Move the anchor's prototypes towards this batch, the same in all processes."""
         if ctx.phase.name.startswith(_PROBE) or self.switch == "off":
             return
-        batch, name = update.batch, ctx.modalities[self._anchor(ctx)]
-        vectors = self._vector(ctx, name, outputs.features[name].detach())
+        batch, name = update.batch, ctx.modalities[self._plan(ctx)[0]]
+        vectors = self._vectors(ctx, [name], outputs)
         prototypes, seen = (self.state[key].to(vectors.device) for key in ("prototypes", "seen"))
-        have = batch.present[name].to(prototypes.dtype)
-        sums = torch.zeros_like(prototypes).index_add(0, batch.labels, vectors.to(prototypes.dtype) * have[:, None])
-        counts = have.new_zeros(len(prototypes)).index_add(0, batch.labels, have)
-        total = ctx.runtime.sum(torch.cat([sums, counts[:, None]], 1))
-        classes = (total[:, -1] > 0).nonzero().squeeze(1)
-        means = total[classes, :-1] / total[classes, -1:]
-        self.state["prototypes"], self.state["seen"] = update_prototypes(prototypes, seen, means, classes, self.memory)
+        member = batch.labels[:, None] == torch.arange(len(prototypes), device=vectors.device)
+        member = (member & batch.present[name][:, None]).to(prototypes.dtype)
+        total = ctx.runtime.sum(torch.cat([member.T @ vectors.to(prototypes.dtype), member.sum(0)[:, None]], 1))
+        moved = move_prototypes(prototypes, seen, total[:, :-1], total[:, -1], self.memory)
+        self.state["prototypes"], self.state["seen"] = moved
 
     def on_epoch_end(self, ctx: Context) -> None:
         if ctx.phase.name.startswith(_PROBE):
@@ -266,10 +288,13 @@ def _read_budgets(path: Path, ctx: Context) -> dict[str, dict[str, float]]:
     return found
 
 
+@lru_cache(maxsize=8)
+def _plan(budgets: tuple[float, ...], losses: tuple[float, ...], temperature: float, kind: str) -> tuple[int, tuple[float, ...]]:
+    values = torch.tensor(budgets)
+    chosen = anchor(values, torch.tensor(losses))
+    return chosen, tuple(alignment_strength(prior(values, temperature), chosen, kind).tolist())
+
+
 def _fusion(model: MultimodalModel) -> BudgetFusion:
     assert isinstance(model.fusion, BudgetFusion)
     return model.fusion
-
-
-def _branch(model: MultimodalModel, modality: str) -> list[nn.Parameter]:
-    return [*model.parameters_of(modality), *_fusion(model).heads[modality].parameters()]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 
-from equipoise.batch import Outputs
+from equipoise.batch import Batch, Outputs
 from equipoise.methods.base import Method, MethodCard, Update, register
 from equipoise.training.context import Context
 
@@ -25,6 +27,28 @@ def unimodal_losses(ctx: Context, update: Update, outputs: Outputs, factor: floa
     """
     losses = {name: ctx.task_loss(logits, update.batch, name) for name, logits in outputs.unimodal.items()}
     return losses if factor == 1.0 else {name: value * factor for name, value in losses.items()}
+
+
+class Term(NamedTuple):
+    """One task loss of several: of what logits, counted on the samples that have what modality (None: all), times what."""
+
+    logits: Tensor
+    modality: str | None = None
+    factor: float = 1.0
+
+
+def task_losses(ctx: Context, batch: Batch, terms: Mapping[str, Term]) -> dict[str, Tensor]:
+    """Return several weighted task losses.
+
+    Args:
+        ctx: The run.
+        batch: The batch.
+        terms: The losses by name.
+
+    Returns:
+        A loss per term.
+    """
+    return {name: ctx.task_loss(term.logits, batch, term.modality) * term.factor for name, term in terms.items()}
 
 
 @register(

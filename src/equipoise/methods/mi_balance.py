@@ -13,16 +13,20 @@ from equipoise.batch import Batch, Outputs
 from equipoise.errors import ConfigError
 from equipoise.functional import weighting
 from equipoise.functional.distillation import distillation_loss
-from equipoise.functional.signals import Measured, loss_weights, measure
-from equipoise.functional.transfer import choose_teacher, f1_error, label_only_information
+from equipoise.functional.signals import Measured, choose_teachers, f1_scores, loss_weights, measure
+from equipoise.functional.transfer import f1_error
 from equipoise.methods.base import Method, MethodCard, Phase, Update, hparam, register
-from equipoise.methods.late import unimodal_losses
-from equipoise.methods.unimodal import branch
+from equipoise.methods.late import Term, task_losses, unimodal_losses
 from equipoise.nn.fusion.information import KINDS, InformationFusion
 from equipoise.nn.multimodal import MultimodalModel
+from equipoise.training.branches import FOLD, branch, branch_gradients, branch_phase, branch_weights, cross_fit, held_out
 from equipoise.training.context import Closure, Context
+from equipoise.training.selection import copy_state
 
 _ALONE, _DISTIL, _JOINT = "alone ", "distil ", "train"
+_FOLDS = 5
+ENOUGH = 200
+"""From so many validation samples on they suffice for the signals."""
 
 
 @register(
@@ -36,7 +40,8 @@ _ALONE, _DISTIL, _JOINT = "alone ", "distil ", "train"
         venue="arXiv 2025",
         arxiv="2511.00987",
         kind="phase",
-        extra="one unimodal training per modality and one more per student; information on the validation part every few epochs",
+        extra="one unimodal training per modality, five more where the validation part is small, and one more per student; "
+        "information on the validation part every few epochs",
         fusion="information",
         neutral={"stage_a": False, "weighting": "equal", "unimodal": 0.0, "uniform_fusion": True},
         differs=(
@@ -51,17 +56,22 @@ _ALONE, _DISTIL, _JOINT = "alone ", "distil ", "train"
 class MIBalance(Method):
     """Distillation gated by mutual information (stage A), then weighted joint training (stage B). The formulas are our choice.
 
-    With ``F_m`` the macro-F1 of a branch, ``J_m = I(H_m; Y)`` and ``I_mn = I(H_m; H_n)``, all on the validation part, by
-    nearest neighbours on the logits, in nats and with what chance finds taken off (:mod:`equipoise.functional.transfer`):
+    With ``F_m`` the macro-F1 of a branch, ``J_m = I(H_m; Y)`` and ``I_mn = I(H_m; H_n)``, all on samples that trained none
+    of it, by nearest neighbours on the logits, in nats and with what chance finds taken off
+    (:mod:`equipoise.functional.transfer`). Such samples are the validation part and, where it is small, the training part as
+    well, each fold by branches trained without it for as many epochs as the real ones:
 
     Stage A: each branch is trained alone. A modality learns from the candidate t with ``F_t >= F_s + delta`` of largest
     ``I_ts - J_s``, if that exceeds twice its noise; ``delta = max(margin, standard error of F_s)``. It starts anew with
     ``L_s = mean_i [(1 - alpha) loss_i(z_s, y) + alpha T^2 KL_i(z_t || z_s)]`` (the first term at full weight where the sample
-    lacks t; the teacher is the frozen branch) and is put back if its macro-F1 fell by more than ``delta``.
+    lacks t; the teacher is the frozen branch, or the branches that were trained without the sample) and is put back if its
+    macro-F1 on the validation part fell by more than ``delta``.
 
     Stage B, with ``rho_mn = I_mn / (I_mn + H(Y))``: ``L = w_F loss(z, y) + unimodal / M sum_m w_m loss(z_m, y)``,
     ``w = M softmax(s / weight_temperature)``, ``s_m = (1 - F_m / max F) * rbar_m / max rbar``, ``w_F = 1 + eta (1 - rbar)``,
-    averaged over time and renewed every ``period`` epochs after ``warm_up`` epochs with all weights 1. The fusion weighs
+    averaged over time and renewed every ``period`` epochs after ``warm_up`` epochs with all weights 1, on the validation part
+    alone; where signals were cross-fitted, what they say of information stays and only ``F_m``, which moves with training, is
+    renewed, for a small validation part would let the fusion weights jump. The fusion weighs
     modalities by ``J_m ^ sharpness``, ``J_m`` being at least ``floor H(Y)``. Measuring is work for the processor, on 1000 samples
     at most: for three modalities 0.02 s at 60 validation samples, 1 s at 1000.
     """
@@ -74,6 +84,9 @@ class MIBalance(Method):
         choices=("mutual_information", "f1_only", "off"),
         help="who is taught: where information makes it plausible, whoever is behind, or nobody",
         search=("mutual_information", "f1_only", "off"),
+    )
+    cross_fit: int | None = hparam(
+        None, low=0, help="folds of the training part that are held out as well (none: 5 below 200 validation samples, or 0)"
     )
     margin: float = hparam(0.02, low=0.0, help="least macro-F1 by which a teacher is ahead of its student")
     alpha: float = hparam(0.5, low=0.0, high=1.0, help="weight of the teacher against the labels", search=(0.1, 0.7))
@@ -103,102 +116,109 @@ class MIBalance(Method):
     calibrate: bool = hparam(False, help="also bring the gradients of the branches' losses to one length")
     joint_rate: float = hparam(0.5, above=0.0, help="factor of the learning rate in stage B after stage A", search=(0.1, 1.0))
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.cross_fit == 1:
+            raise ConfigError(
+                "method mi_balance: cross_fit = 1 leaves nothing to train on, expected 0 for none or at least 2 folds"
+            )
+
     def setup(self, ctx: Context) -> None:
         count = len(ctx.modalities)
         if self.fusion is not None:
             _fusion(ctx.model).use(self.fusion, ctx.options.seed)
         if self.weighting == "uncertainty":
             ctx.model.extras["log_variances"] = nn.ParameterList([nn.Parameter(torch.zeros(count + 1))])
-        self.state |= {"weights": torch.ones(count), "fused": 1.0, "norms": torch.zeros(count), "gradnorm": None}
+        self.state |= {"weights": torch.ones(count), "fused": 1.0, "norms": torch.zeros(count), "gradnorm": None, "epochs": {}}
 
     @property
     def _measures(self) -> bool:
         return self.weighting == "information" or not self.uniform_fusion
 
     def phases(self, ctx: Context) -> Iterator[Phase]:
+        for name in ctx.modalities if self.stage_a or self._measures else ():
+            if not bool(ctx.part("validation").present[name].any()):
+                raise ConfigError(f"method mi_balance: no validation sample has modality {name!r}, so nothing can be said of it")
         if self.stage_a:
-            start = {name: _weights_of(ctx.model, name) for name in ctx.modalities}
-            for name in ctx.modalities:
-                yield Phase(name=_ALONE + name, parameters=lambda model, name=name: branch(model, name), monitor=name)  # type: ignore[misc]
-            if "teachers" not in self.state:
-                self._choose_teachers(ctx)
-            for name in list(self.state["teachers"]):
-                if name not in self.state["judged"]:
-                    # Not on resume inside the phase: what was saved then holds the weights from before it.
-                    self.state["before"].setdefault(name, _weights_of(ctx.model, name))
-                    _put(ctx.model, name, start[name])
-                yield Phase(name=_DISTIL + name, parameters=lambda model, name=name: branch(model, name), monitor=name)  # type: ignore[misc]
-                if name not in self.state["judged"]:
-                    self._judge(ctx, name)
-            if "signals" not in self.state and self._measures:
-                self._take_over(ctx, self._measure(ctx, self.permutations).signals())
-            self.state["soft"] = {}
+            yield from self._stage_a(ctx)
         yield Phase(name=_JOINT, learning_rate=self.joint_rate if self.stage_a else 1.0)
 
-    def _validation(self, ctx: Context) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
-        """Return the branches' logits on the validation part, which sample has which modality, and the classes."""
-        part, logits = ctx.part("validation"), ctx.outputs("validation").unimodal
-        assert part.target is not None
-        have = {name: part.present[name].cpu() for name in ctx.modalities}
-        for name, rows in have.items():
-            if not bool(rows.any()):
-                raise ConfigError(f"method mi_balance: no validation sample has modality {name!r}, so nothing can be said of it")
-        return {name: value.float().cpu() for name, value in logits.items()}, have, part.target.cpu()
+    def _stage_a(self, ctx: Context) -> Iterator[Phase]:
+        folds, start = self._folds(ctx), branch_weights(ctx.model)
+        for name in ctx.modalities:
+            yield branch_phase([name], name=_ALONE + name, monitor=name)
+        if folds:
+            yield from cross_fit(ctx, self, folds, start)
+        if "teachers" not in self.state:
+            self._choose_teachers(ctx, folds)
+        for name in list(self.state["teachers"]):
+            if name not in self.state["judged"]:
+                # Not on resume inside the phase: what was saved then holds the weights from before it.
+                self.state["before"].setdefault(name, copy_state(branch(ctx.model, name).state_dict()))
+                branch(ctx.model, name).load_state_dict(start[name])
+            yield branch_phase([name], name=_DISTIL + name, monitor=name)
+            if name not in self.state["judged"]:
+                self._judge(ctx, name)
+        if "signals" not in self.state and self._measures:
+            self._take_over(ctx, self.state["cross_fitted"] or self._measure(ctx, self.permutations).signals())
+        self.state["soft"] = {}
+
+    def _folds(self, ctx: Context) -> int:
+        """Return into how many folds the training part is cut; 0 where nothing is measured or the validation part suffices."""
+        samples, held_out = len(ctx.part("train")), len(ctx.part("validation"))
+        folds = self.cross_fit if self.cross_fit is not None else _FOLDS if held_out < ENOUGH else 0
+        if folds > samples:
+            raise ConfigError(
+                f"method mi_balance: cross_fit = {folds} needs as many training samples, found {samples}; 0 does without"
+            )
+        return folds if self._measures or self.gate != "off" else 0
 
     def _measure(self, ctx: Context, permutations: int) -> Measured:
         # One process speaks for all: a last digit that differs must not lead to another decision.
-        return ctx.runtime.share(measure(*self._validation(ctx), self.neighbours, permutations))
+        return ctx.runtime.share(measure(*held_out(ctx, self.state.get("out_of_fold")), self.neighbours, permutations))
 
-    def _choose_teachers(self, ctx: Context) -> None:
+    def _choose_teachers(self, ctx: Context, folds: int) -> None:
         """Decide who learns from whom, say why, and keep what the teachers say about the training part."""
-        found, (logits, have, target) = self._measure(ctx, self.permutations), self._validation(ctx)
-        teachers, margins = {}, {}
-        for name in ctx.modalities:
-            error = f1_error(logits[name][have[name]], target[have[name]])
-            margins[name] = ctx.runtime.share(max(self.margin, error))
-            choice = choose_teacher(name, found.f1, found.told, found.shared, margins[name], self.gate)
-            if choice.teacher is None:
-                ctx.note(f"{name} (macro-F1 {found.f1[name]:.3f}) has no teacher: none is ahead by {margins[name]:.3f}")
-                continue
-            one, other = sorted((name, choice.teacher))
-            both = have[one] & have[other]
-            label_only = label_only_information(
-                logits[one][both], logits[other][both], target[both], self.neighbours, self.permutations
-            )
+        found, said = self._measure(ctx, self.permutations), held_out(ctx, self.state.get("out_of_fold"))
+        if folds:
+            count = len(said.target)
             ctx.note(
-                f"{name} (macro-F1 {found.f1[name]:.3f}) {'learns' if choice.accepted else 'does not learn'} from "
-                f"{choice.teacher} ({found.f1[choice.teacher]:.3f}): they share {found.shared[one, other].value:.3f} nats, "
-                f"{label_only:.3f} of them by the class alone; {name} tells {found.told[name].value:.3f} of the class; "
-                f"gap {choice.gap:.3f}, noise {choice.noise:.3f}, gate {self.gate}"
+                f"macro-F1 and information are of {count} samples: the validation part and {folds} folds of the training part"
             )
-            if choice.accepted:
-                teachers[name] = choice.teacher
-        fewest = min(item.neighbours for item in [*found.told.values(), *found.shared.values()])
-        if fewest < self.neighbours:
-            how = f"{fewest} instead of {self.neighbours} neighbours" if fewest else "the bounded joint-softmax estimator"
-            ctx.note(f"few validation samples of a class, or many classes: information was in part estimated with {how}")
-        said = ctx.outputs("train").unimodal if teachers else {}
-        soft = {name: said[name].float() for name in sorted(set(teachers.values()))}
-        self.state |= {"soft": soft, "f1": found.f1, "margins": margins, "before": {}, "judged": {}, "teachers": teachers}
+        settings = (self.margin, self.gate, self.neighbours, self.permutations)
+        teachers, notes = ctx.runtime.share(choose_teachers(said, found, *settings))
+        for text in notes:
+            ctx.note(text)
+        lessons = self.state.pop("out_of_fold", None) or (ctx.outputs("train").unimodal if teachers else {})
+        self.state |= {
+            "soft": {name: lessons[name].float() for name in sorted(set(teachers.values()))},
+            "f1": ctx.runtime.share(f1_scores(*held_out(ctx))),
+            "cross_fitted": found.signals() if folds else {},
+            "before": {},
+            "judged": {},
+            "teachers": teachers,
+        }
 
     def _judge(self, ctx: Context, name: str) -> None:
-        """Keep a student, or put back the branch it was before it was taught."""
-        logits, have, target = self._validation(ctx)
-        metrics = ctx.task.metrics(logits[name][None, have[name]], target[have[name]])[0]
-        now, alone = ctx.runtime.share(metrics["macro_f1"]), self.state["f1"][name]
-        kept = now >= alone - self.state["margins"][name]
-        before = self.state["before"].pop(name)
+        """Keep a student, or put back the branch it was before it was taught: by the validation part, which trained neither."""
+        logits, have, target = held_out(ctx)
+        error = f1_error(logits[name][have[name]], target[have[name]])
+        now, margin = ctx.runtime.share((f1_scores(logits, have, target)[name], max(self.margin, error)))
+        alone, before = self.state["f1"][name], self.state["before"].pop(name)
+        self.state["judged"][name] = kept = now >= alone - margin
         if not kept:
-            _put(ctx.model, name, before)
+            branch(ctx.model, name).load_state_dict(before)
         verdict, teacher = "keeps" if kept else "is put back and forgets", self.state["teachers"][name]
-        ctx.note(f"{name} {verdict} what it learned from {teacher}: macro-F1 {now:.3f}, {alone:.3f} alone")
-        self.state["judged"][name] = kept
+        ctx.note(f"{name} {verdict} what it learned from {teacher}: macro-F1 {now:.3f} in validation, {alone:.3f} alone")
 
     def updates(self, ctx: Context, batch: Batch) -> Iterable[Update]:
-        yield Update(batch, only=None if ctx.phase.name == _JOINT else (ctx.phase.name.split(" ", 1)[1],))
+        if ctx.phase.name.startswith(FOLD):  # each branch for as many epochs as its own training selected
+            yield Update(batch, only=tuple(name for name, epochs in self.state["epochs"].items() if ctx.epoch < epochs))
+        else:
+            yield Update(batch, only=None if ctx.phase.name == _JOINT else (ctx.phase.name.split(" ", 1)[1],))
 
     def losses(self, ctx: Context, update: Update, outputs: Outputs) -> dict[str, Tensor]:
-        if ctx.phase.name.startswith(_ALONE):
+        if ctx.phase.name.startswith((_ALONE, FOLD)):
             return unimodal_losses(ctx, update, outputs)
         batch = update.batch
         if ctx.phase.name.startswith(_DISTIL):
@@ -210,14 +230,13 @@ class MIBalance(Method):
             lessons = distillation_loss(logits.float(), soft, self.temperature)
             own = ctx.sample_mean((1 - taught) * ctx.task.losses(logits, batch.labels), batch, name)
             return {name: own, f"{name} from {teacher}": ctx.sample_mean(taught * lessons, batch, name)}
-        losses = {"fused": ctx.task_loss(outputs.logits, batch) * self.state["fused"]}
-        if self.unimodal == 0:
-            return losses
-        own_losses = unimodal_losses(ctx, update, outputs, self.unimodal / len(ctx.modalities))
-        if self.weighting == "uncertainty":
-            return self._uncertain(ctx, batch, losses | own_losses)
-        weights = zip(own_losses.items(), self._weights(), strict=True)
-        return losses | {name: value * weight for (name, value), weight in weights}
+        terms = {"fused": Term(outputs.logits, None, self.state["fused"])}
+        if self.unimodal > 0:
+            share = self.unimodal / len(ctx.modalities)
+            weights = dict(zip(ctx.modalities, self._weights(), strict=True))
+            terms |= {name: Term(logits, name, share * weights[name]) for name, logits in outputs.unimodal.items()}
+        losses = task_losses(ctx, batch, terms)
+        return self._uncertain(ctx, batch, losses) if self.weighting == "uncertainty" and self.unimodal > 0 else losses
 
     def _weights(self) -> list[float]:
         # A handful of numbers, kept on the CPU; a resume brings them back on the device of the run.
@@ -240,14 +259,21 @@ class MIBalance(Method):
             return
         since = ctx.epoch - self.warm_up
         if since >= 0 and since % self.period == 0 and self._measures:
-            new = self._measure(ctx, self.permutations // 4).signals()
+            if self.state.get("cross_fitted"):
+                new = {f"F.{name}": value for name, value in ctx.runtime.share(f1_scores(*held_out(ctx))).items()}
+            else:
+                new = self._measure(ctx, self.permutations // 4).signals()
             old = self.state.get("signals", new)
-            self._take_over(ctx, {key: self.memory * old[key] + (1 - self.memory) * value for key, value in new.items()})
+            self._take_over(ctx, old | {key: self.memory * old[key] + (1 - self.memory) * value for key, value in new.items()})
             if self.weighting == "information":
                 self.state["weights"], self.state["fused"] = loss_weights(
                     self.state["signals"], ctx.modalities, self.weight_temperature, self.eta, relevance=self.support == "either"
                 )
         self._log(ctx)
+
+    def on_epoch_end(self, ctx: Context) -> None:
+        if ctx.phase.name.startswith(_ALONE):  # the loop puts the state of the selected epoch back, and this with it
+            self.state["epochs"][ctx.phase.name.removeprefix(_ALONE)] = ctx.epoch + 1
 
     def _take_over(self, ctx: Context, signals: dict[str, float]) -> None:
         self.state["signals"] = signals
@@ -273,31 +299,13 @@ class MIBalance(Method):
         """Renew the lengths of gradients, and GradNorm's weights, after the warm-up."""
         if ctx.phase.name != _JOINT or ctx.epoch < self.warm_up or not (self.calibrate or self.weighting == "gradnorm"):
             return
-        losses, norms = _branch_gradients(ctx, update.batch, outputs)
+        losses, norms = branch_gradients(ctx, update.batch, outputs)
         old, have = self.state["norms"].cpu(), norms > 0
         mixed = torch.where(old > 0, self.memory * old + (1 - self.memory) * norms, norms)
         self.state["norms"] = torch.where(have, mixed, old)
         if self.weighting == "gradnorm" and bool(have.all()):
             initial = self.state["gradnorm"] = losses if self.state["gradnorm"] is None else self.state["gradnorm"].cpu()
-            weights = self.state["weights"].cpu().clone().requires_grad_()
-            (slope,) = torch.autograd.grad(weighting.gradnorm_loss(weights, norms, losses, initial), weights)
-            self.state["weights"] = weighting.gradnorm_renormalise(weights - 0.025 * slope)
-
-
-def _branch_gradients(ctx: Context, batch: Batch, outputs: Outputs) -> tuple[Tensor, Tensor]:
-    """Return each branch's loss and the length of its gradient in the features, over all processes (0 where nobody has it).
-
-    Gradients in the features instead of the weights of the last layer cost no second backward pass (our choice).
-    """
-    losses, squares = [], []
-    for name in ctx.modalities:
-        features = outputs.features[name].detach().float().requires_grad_()
-        loss = ctx.task_loss(_fusion(ctx.model).contributions({name: features}, batch.present)[name], batch, name)
-        gradient = torch.autograd.grad(loss, features)[0] if loss.requires_grad else torch.zeros_like(features)
-        losses.append(loss.detach())
-        squares.append(gradient.square().sum())
-    norms = ctx.runtime.sum(torch.stack(squares)).sqrt() / ctx.runtime.world
-    return ctx.runtime.mean(torch.stack(losses)).cpu(), norms.cpu()
+            self.state["weights"] = weighting.gradnorm_step(self.state["weights"].cpu(), norms, losses, initial)
 
 
 def _fusion(model: MultimodalModel) -> InformationFusion:
@@ -308,14 +316,3 @@ def _fusion(model: MultimodalModel) -> InformationFusion:
 def _log_variances(model: MultimodalModel) -> Tensor:
     parameter: Tensor = next(model.extras["log_variances"].parameters())
     return parameter
-
-
-def _weights_of(model: MultimodalModel, modality: str) -> dict[str, dict[str, Tensor]]:
-    """Return copies of the weights and buffers of a branch."""
-    parts = {"encoder": model.encoders[modality], "head": _fusion(model).heads[modality]}
-    return {key: {name: value.detach().clone() for name, value in part.state_dict().items()} for key, part in parts.items()}
-
-
-def _put(model: MultimodalModel, modality: str, weights: dict[str, dict[str, Tensor]]) -> None:
-    model.encoders[modality].load_state_dict(weights["encoder"])
-    _fusion(model).heads[modality].load_state_dict(weights["head"])

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from equipoise.batch import Batch, Outputs
 from equipoise.methods.base import Method, MethodCard, Phase, Update, register
 from equipoise.methods.late import unimodal_losses
-from equipoise.nn.fusion.late import LogitFusion
-from equipoise.nn.multimodal import MultimodalModel
+from equipoise.training.branches import branch_phase
 from equipoise.training.context import Context
 
 
@@ -31,16 +30,10 @@ class Unimodal(Method):
 
     def phases(self, ctx: Context) -> Iterator[Phase]:
         for name in ctx.modalities:
-            yield Phase(name=name, parameters=lambda model, name=name: branch(model, name), monitor=name)  # type: ignore[misc]
+            yield branch_phase([name], name=name, monitor=name)
 
     def updates(self, ctx: Context, batch: Batch) -> Iterable[Update]:
         yield Update(batch, only=(ctx.phase.name,))
 
     def losses(self, ctx: Context, update: Update, outputs: Outputs) -> dict[str, Tensor]:
         return unimodal_losses(ctx, update, outputs)
-
-
-def branch(model: MultimodalModel, modality: str) -> list[nn.Parameter]:
-    """Return the parameters of a modality's encoder and of its head in a late fusion."""
-    assert isinstance(model.fusion, LogitFusion)
-    return [*model.parameters_of(modality), *model.fusion.heads[modality].parameters()]

@@ -97,9 +97,9 @@ class Context:
         return part
 
     def train_loader(self) -> Loader:
-        """Return the loader of the training part for this process."""
-        options = self.options
-        return Loader(self.part("train"), options.batch_size, options.seed, self.runtime.rank, self.runtime.world)
+        """Return the loader of the training samples of the phase for this process."""
+        options, runtime = self.options, self.runtime
+        return Loader(self.part("train"), options.batch_size, options.seed, runtime.rank, runtime.world, self.phase.rows)
 
     def batches(self, name: str) -> Iterator[Batch]:
         """Yield all samples of a part once, in order, in every process."""
@@ -131,20 +131,20 @@ class Context:
         ``sum_i w_i v_i / sum_i w_i`` with both sums over all processes (times the number of processes in this one).
 
         Args:
-            values: One value per sample of this process, of shape (batch,).
+            values: One value per sample of this process, of shape (..., batch).
             batch: The batch they belong to.
             weights: Weight of each sample, of shape (batch,); None weighs all the same.
 
         Returns:
-            A number; zero without history where no sample of any process has weight.
+            Means of shape (...); zero without history where no sample of any process has weight.
         """
         world = self.runtime.world
         if weights is None:
-            return values.mean() if world == 1 else values.sum() * (world / batch.total)
+            return values.mean(-1) if world == 1 else values.sum(-1) * (world / batch.total)
         total = self.runtime.sum(weights.sum())
         if not total > 0:
-            return values.new_zeros(())
-        return (values * weights).sum() * (world / total)
+            return values.new_zeros(values.shape[:-1])
+        return (values * weights).sum(-1) * (world / total)
 
     def task_loss(self, logits: Tensor, batch: Batch, modality: str | None = None) -> Tensor:
         """Return the task's mean loss of a batch.
@@ -162,7 +162,7 @@ class Context:
         """Return the mean of a value per sample, weighted as the task weighs samples in a loss.
 
         Args:
-            values: One value per sample, of shape (batch,).
+            values: One value per sample, of shape (..., batch).
             batch: The batch; it holds the targets.
             modality: Count only the samples that have this modality.
         """
@@ -173,7 +173,9 @@ class Context:
         every = self._weights(batch.whole, modality)
         assert every is not None
         total = self.runtime.sum(every.sum()) * (len(batch) / len(batch.whole))
-        return (values * weights).sum() * (self.runtime.world / total) if total > 0 else values.new_zeros(())
+        if not total > 0:
+            return values.new_zeros(values.shape[:-1])
+        return (values * weights).sum(-1) * (self.runtime.world / total)
 
     def _weights(self, batch: Batch, modality: str | None) -> Tensor | None:
         """Return the weight of each sample in the loss of a modality (None: the fused one), or None if all count the same."""
@@ -262,6 +264,7 @@ class Closure:
         """Return outputs and losses, with history."""
         with self._ctx.runtime.autocast():
             outputs = self._ctx.model(self.update.batch, only=self.update.only)
+            outputs = self._method.transform_outputs(self._ctx, self.update, outputs)
             return outputs, self._method.losses(self._ctx, self.update, outputs)
 
     def parts(self) -> list[Closure]:

@@ -96,14 +96,15 @@ class Loop:
     def _run_phase(self, number: int, phase: Phase, first: int, resume: dict[str, Any] | None) -> None:
         ctx, method, options = self.ctx, self.method, self.ctx.options
         ctx.phase, ctx.epochs = phase, phase.epochs or options.epochs
+        last = min(ctx.epochs, phase.stop or ctx.epochs)
         self._freezer.train_only(phase.parameters(ctx.model))
         ctx.optimizer = PhaseOptimizer(ctx.model, phase, options)
-        selection = Selection(phase.monitor, options.monitor, options.patience)
+        selection = Selection(phase.monitor, phase.metric or options.monitor, options.patience)
         skip = self._restore(resume, selection) if resume else 0
         loader = ctx.train_loader()
         for observer in self.observers:
-            observer.on_phase(phase, ctx.epochs, first)
-        for epoch in range(first, ctx.epochs):
+            observer.on_phase(phase, last, first)
+        for epoch in range(first, last):
             ctx.epoch = epoch
             if selection.exhausted:
                 break

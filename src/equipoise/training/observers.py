@@ -51,7 +51,7 @@ class ProgressBar:
             disable=not sys.stderr.isatty(),
         )
         self._bar: TaskID | None = None
-        self._target = "fused"
+        self._target, self._shown = "fused", metric
 
     def __enter__(self) -> ProgressBar:
         self._progress.start()
@@ -63,7 +63,7 @@ class ProgressBar:
     def on_phase(self, phase: Phase, epochs: int, done: int) -> None:
         """Start a bar."""
         self._finish()
-        self._target = phase.monitor or "fused"
+        self._target, self._shown = phase.monitor or "fused", phase.metric or self._metric
         self._bar = self._progress.add_task(phase.name, total=epochs, completed=done, best="")
 
     def on_epoch(self, line: dict[str, Any]) -> None:
@@ -71,8 +71,8 @@ class ProgressBar:
         assert self._bar is not None
         self._progress.update(self._bar, advance=1)
         if line["best"]:
-            value = line["validation"][self._target][self._metric]
-            self._progress.update(self._bar, best=f"best validation {self._metric} {value:.3f}")
+            value = line["validation"][self._target][self._shown]
+            self._progress.update(self._bar, best=f"best validation {self._shown} {value:.3f}")
 
     def _finish(self) -> None:
         """Fill the bar of a phase that stopped early."""

@@ -121,16 +121,27 @@ class PhaseOptimizer:
         """Clip and apply the gradients."""
         if self._options.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters(), self._options.clip_norm)
-        scaled: list[tuple[list[torch.Tensor], float]] = [
-            ([item for item in self._model.parameters_of(name) if item.grad is not None], factor)
-            for name, factor in self._factors.items()
-        ]
-        before = [[item.clone() for item in items] for items, _ in scaled]
+        scaled = [(group, factor) for name, factor in self._factors.items() for group in self._groups_of(name)]
+        for group, factor in scaled:
+            group["lr"] = self._rate * factor
         self.torch.step()
-        for (items, factor), old in zip(scaled, before, strict=True):
-            if items:
-                torch._foreach_lerp_(items, old, 1.0 - factor)
+        for group, _ in scaled:
+            group["lr"] = self._rate
         self._factors.clear()
+
+    def _groups_of(self, modality: str) -> list[dict[str, Any]]:
+        """Return the groups that hold an encoder's parameters alone; what shares a group with others is first set apart."""
+        own = {id(item) for item in self._model.parameters_of(modality)}
+        found = []
+        for group in list(self.torch.param_groups):
+            inside = [item for item in group["params"] if id(item) in own]
+            if inside and len(inside) < len(group["params"]):
+                group["params"] = [item for item in group["params"] if id(item) not in own]
+                group = {**group, "params": inside}
+                self.torch.param_groups.append(group)
+            if inside:
+                found.append(group)
+        return found
 
     def state_dict(self) -> dict[str, Any]:
         """Return the optimizer's state and which parameters its groups hold, by name."""
