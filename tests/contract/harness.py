@@ -69,6 +69,8 @@ def brisk(name: str) -> dict[str, Any]:
 
     Upper limits ("most ...") stay: they hold nothing up.
     """
+    if "+" in name:
+        return {part: brisk(part) for part in name.split("+")}
     return {
         item.name: int(item.metadata["low"])
         for item in dataclasses.fields(METHODS.get(name))

@@ -30,11 +30,13 @@ def test_card_is_complete(name: str) -> None:
     if card.fusion:
         assert card.fusion in FUSIONS.names()
     if card.authors:
-        assert re.fullmatch(r"\d{4}\.\d{5}", card.arxiv), "a method by somebody cites it by its arXiv id"
+        cited = re.fullmatch(r"\d{4}\.\d{5}", card.arxiv) if card.arxiv else card.link.startswith("https://")
+        assert cited, "a method by somebody cites it by its arXiv id, or by a link where there is none"
         assert re.search(r"\b(19|20)\d\d\b", card.venue)
         assert card.differs, "say how it departs from the paper or its published code"
     else:
         assert not card.arxiv
+        assert not card.link
     if card.neutral is not None:
         make_method({"name": name, **card.neutral})
 

@@ -40,6 +40,7 @@ def _markdown() -> str:
     for name in METHODS.names():
         card = METHODS.get(name).card
         source = f"{card.venue}, [arXiv {card.arxiv}](https://arxiv.org/abs/{card.arxiv})" if card.arxiv else card.venue
+        source = f"[{card.venue}]({card.link})" if card.link else source
         rows.append(f"| `{name}` | {card.kind} | {card.summary} | {source} |")
     return "\n".join(rows)
 
@@ -50,7 +51,7 @@ def _print_card(method: type[Method], console: Console) -> None:
     console.print(escape(card.summary), highlight=False)
     facts = {
         "formula": card.formula,
-        "source": ", ".join(part for part in (card.authors, card.venue, card.arxiv and f"arXiv {card.arxiv}") if part),
+        "source": ", ".join(part for part in (card.authors, card.venue, card.arxiv and f"arXiv {card.arxiv}", card.link) if part),
         "acts on": card.kind,
         "cost": "; ".join(
             part for part in (f"{card.forwards:g} forward and {card.backwards:g} backward passes per batch", card.extra) if part

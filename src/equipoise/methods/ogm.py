@@ -22,6 +22,7 @@ from equipoise.training.context import Context
         venue="CVPR 2022",
         arxiv="2203.15332",
         kind="gradient",
+        together=True,
         neutral={"alpha": 0.0, "noise": False},
         differs=(
             "Any number of modalities: rho_m compares with the mean of the others, the paper's ratio for two. All weights of an "
@@ -49,7 +50,7 @@ class OGM(Method):
         if ctx.epoch < self.start or (self.stop is not None and ctx.epoch >= self.stop):
             return
         names = list(outputs.features)
-        ratios = discrepancy_ratios(self._scores(ctx, update, outputs))
+        ratios = discrepancy_ratios(unimodal_scores(ctx, update, outputs))
         for name, ratio in zip(names, ratios, strict=True):
             coefficient = ogm_coefficient(ratio, self.alpha)
             ctx.log(f"coefficient.{name}", coefficient, neutral=1.0)
@@ -64,14 +65,15 @@ class OGM(Method):
                 drawn = torch.randn(gradient.shape, generator=noise, dtype=gradient.dtype).to(gradient.device)
                 gradient.addcmul_(drawn, deviation + 1e-8)
 
-    @torch.no_grad()
-    def _scores(self, ctx: Context, update: Update, outputs: Outputs) -> list[float]:
-        """Return the mean true-class probability of each modality over the samples that have it, over all processes."""
-        batch = update.batch
-        score = ctx.task.score(torch.stack(list(outputs.unimodal.values())).float(), batch.labels)
-        if len(batch.complete) == len(score):
-            scores: list[float] = ctx.runtime.sum(score.sum(1)).div(batch.total).tolist()
-            return scores
-        present = torch.stack([batch.present[name] for name in outputs.features])
-        sums = ctx.runtime.sum(torch.stack([(score * present).sum(1), present.sum(1).to(score.dtype)]))
-        return [float(value) for value in sums[0] / sums[1]]
+
+@torch.no_grad()
+def unimodal_scores(ctx: Context, update: Update, outputs: Outputs) -> list[float]:
+    """Return the mean true-class probability of each modality over the samples that have it, over all processes."""
+    batch = update.batch
+    score = ctx.task.score(torch.stack(list(outputs.unimodal.values())).float(), batch.labels)
+    if len(batch.complete) == len(score):
+        scores: list[float] = ctx.runtime.sum(score.sum(1)).div(batch.total).tolist()
+        return scores
+    present = torch.stack([batch.present[name] for name in outputs.features])
+    sums = ctx.runtime.sum(torch.stack([(score * present).sum(1), present.sum(1).to(score.dtype)]))
+    return [float(value) for value in sums[0] / sums[1]]
