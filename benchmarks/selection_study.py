@@ -30,8 +30,8 @@ NOTES = [
     "Percent (nll: nats), mean over 5 folds and 2 seeds of the fused output on the held-out fold of the development samples "
     "(given split train and validation, 430 of 615). No sample of the given test part was read.",
     "No metric is better than another beyond the spread, so `macro_f1`, which is what is reported, selects by default. Balanced "
-    "class weights raise the macro-F1 of every method by 2 to 9 points at much the same accuracy; the probabilities are then those "
-    "of equally frequent classes, so they are an option that the user must choose.",
+    "class weights raise the macro-F1 of every method by 2 to 9 points at much the same accuracy; the probabilities are then "
+    "those of equally frequent classes, so they are an option that the user must choose.",
     "'spread': standard deviation of macro-F1 over folds and seeds, mean over methods.",
 ]
 
