@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from equipoise.errors import DataError
-from equipoise.functional.stacking import convex_weights
+from equipoise.functional.stacking import best_of, convex_weights
 
 
 def problem(samples: int = 200) -> tuple[torch.Tensor, torch.Tensor]:
@@ -65,3 +65,26 @@ def test_absent_modalities_do_not_count() -> None:
 def test_no_samples_are_refused() -> None:
     with pytest.raises(DataError, match="the validation part has no sample"):
         convex_weights(torch.zeros(2, 0, 3), torch.zeros(2, 0), lambda z: z.sum(1))
+
+
+def test_best_candidate_equals_a_naive_search() -> None:
+    logits, target = problem()
+    random = torch.Generator().manual_seed(1)
+    have = torch.rand(3, len(target), generator=random) < 0.7
+    have[0] |= ~have.any(0)
+    candidates = torch.rand(6, 3, generator=random, dtype=torch.float64) + 0.01
+    found = []
+    for weights in candidates:
+        total = 0.0
+        for sample in range(len(target)):
+            some = [number for number in range(3) if bool(have[number, sample])]
+            fused = sum(weights[number] * logits[number, sample] for number in some) / sum(weights[number] for number in some)
+            total += float(cross_entropy(fused[None], target[sample : sample + 1]))
+        found.append(total)
+    values = best_of(candidates, logits, have.double(), lambda fused: cross_entropy(fused, target, reduction="none"))
+    assert values == int(np.argmin(found))
+
+
+def test_best_candidate_needs_a_sample() -> None:
+    with pytest.raises(DataError, match="no held-out sample"):
+        best_of(torch.ones(2, 3), torch.zeros(3, 0, 4), torch.zeros(3, 0), lambda fused: fused.sum(1))

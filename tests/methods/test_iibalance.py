@@ -46,7 +46,7 @@ def prepared(
     """A run of ten epochs within its main phase, with prototypes of one batch."""
     part = toy_part(30, names=NAMES[: len(values)], signal=2.0, missing=missing)
     model = model or toy_model({name: tuple(value.shape[1:]) for name, value in part.inputs.items()}, "budget")
-    method = make_method({"name": "iibalance", **(options or {})})
+    method = make_method({"name": "iibalance", "budget_temperature": 1.0, **(options or {})})
     ctx = make_context(model, method, optimizer="sgd", learning_rate=0.05, epochs=10)
     method.state["budgets"] = budgets(*values)
     ctx.epoch = epoch
@@ -399,7 +399,7 @@ def test_budgets_from_a_file(tmp_path: Path) -> None:
     run = train(method, ctx)
     assert [phase.name for phase, _ in run.phases] == ["train"]
     assert run.method.state["budgets"] == budgets(0.9, 0.3, 0.5)
-    torch.testing.assert_close(run.state["fusion.prior"], torch.tensor([0.9, 0.3, 0.5]).softmax(0))
+    torch.testing.assert_close(run.state["fusion.prior"], (torch.tensor([0.9, 0.3, 0.5]) / 0.25).softmax(0))
 
 
 @pytest.mark.parametrize(

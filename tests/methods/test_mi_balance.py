@@ -291,7 +291,7 @@ def test_each_part_can_be_switched_off() -> None:
     none = latent_run({"weighting": "equal", "uniform_fusion": True, "gate": "off"})
     assert "signals" not in none.method.state  # nothing is measured that nothing needs
     sharp = latent_run({"sharpness": 3.0})
-    assert joint_lines(sharp)[0][f"emphasis.{STRONG}"] > joint_lines(latent_run())[0][f"emphasis.{STRONG}"]
+    assert joint_lines(sharp)[0][f"emphasis.{STRONG}"] > joint_lines(latent_run({"sharpness": 1.0}))[0][f"emphasis.{STRONG}"]
 
 
 def test_rate_of_stage_b() -> None:
@@ -598,3 +598,9 @@ def test_a_class_of_fewer_samples_than_folds_does_not_stop_the_run() -> None:
     run = train_toy("mi_balance", {**QUICK, "cross_fit": 5}, train=part, validation=toy_part(15, 1))
     assert len(fold_phases(run)) == 5
     assert all(math.isfinite(value) for line in run.lines for value in line["losses"].values())
+
+
+def test_sharpness_is_chosen_where_none_is_stated() -> None:
+    chosen = joint_lines(latent_run())[0]["sharpness"]
+    assert chosen in (0.5, 1.0, 2.0, 4.0, 8.0)
+    assert joint_lines(latent_run({"sharpness": 1.0}))[0]["sharpness"] == 1.0

@@ -12,7 +12,7 @@ from equipoise.config import FitConfig
 from equipoise.data.dataset import Dataset
 from equipoise.data.splits import make_splits
 from equipoise.errors import ConfigError, DataError
-from equipoise.functional.budgets import anchor, bootstrap_interval, label_entropy, measure, prior
+from equipoise.functional.budgets import PRIOR_TEMPERATURE, anchor, bootstrap_interval, label_entropy, measure, prior
 from equipoise.run import fit
 
 
@@ -60,7 +60,7 @@ def measure_budgets(dataset: Dataset, *, progress: bool = True, **options: Any) 
     budgets = torch.tensor([found[name]["entropy"] for name in names])
     losses = torch.tensor([found[name]["loss"] for name in names])
     raw = torch.tensor([found[name]["raw"] for name in names])
-    for name, share in zip(names, prior(budgets).tolist(), strict=True):
+    for name, share in zip(names, prior(budgets, PRIOR_TEMPERATURE).tolist(), strict=True):
         found[name]["prior"] = share
     return {
         "equipoise": __version__,

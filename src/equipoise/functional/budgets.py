@@ -16,6 +16,9 @@ from equipoise.errors import ConfigError, DataError, suggest
 
 STRENGTHS = ("gap", "constant", "inverse")
 
+PRIOR_TEMPERATURE = 0.25
+"""Temperature of the prior in nats, our choice: of 1, 1/2, 1/4 and 1/8 on development samples (benchmarks/results)."""
+
 
 def mean_entropy(logits: Tensor) -> Tensor:
     """Return how undecided predictions are: the mean over samples of ``H(p) = - sum_k p_k log p_k``, ``p = softmax(logits)``.

@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 from equipoise.batch import Batch, Outputs
 from equipoise.errors import ConfigError
 from equipoise.files import read_json
-from equipoise.functional.budgets import alignment_strength, anchor, budget, label_entropy, measure, prior
+from equipoise.functional.budgets import PRIOR_TEMPERATURE, alignment_strength, anchor, budget, label_entropy, measure, prior
 from equipoise.functional.prototypes import below_budget, move_prototypes, prototype_losses, sample_switch
 from equipoise.methods.base import Method, MethodCard, Phase, Update, hparam, register
 from equipoise.methods.late import unimodal_losses
@@ -69,7 +69,9 @@ class IIBalance(Method):
 
     budgets: str | None = hparam(None, help="JSON file of budgets measured before on the same split (none: measure them)")
     budget_kind: str = hparam("entropy", choices=("entropy", "grounded"), help="by entropy, or by the loss on true labels")
-    budget_temperature: float = hparam(1.0, above=0.0, help="temperature of the prior, in nats", search=(0.1, 1.0), log=True)
+    budget_temperature: float = hparam(
+        PRIOR_TEMPERATURE, above=0.0, help="temperature of the prior, in nats", search=(0.1, 1.0), log=True
+    )
     calibrate: bool = hparam(True, help="temperature-scale the probes before their entropy is taken")
     uniform_prior: bool = hparam(False, help="give all modalities the same prior in the fusion (ablation)")
     gate: bool = hparam(True, help="gate the prior by each sample's uncertainty")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import sqrt
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 
 class _Adapted(nn.Module):
-    """What an adapted layer has beside its own parameters: the change ``scale / rank * up @ down`` of its weight ``W``.
+    """What an adapted layer has beside its own parameters: the change ``scale * up @ down`` of its weight ``W``.
 
     ``W`` of shape (outputs, ...) counts as a matrix, so that a convolution is adapted as the linear layer on its patches.
     """
@@ -16,11 +19,12 @@ class _Adapted(nn.Module):
     weight: Tensor
     down: nn.Parameter
     up: nn.Parameter
-    factor: float
+    scale: float
 
     def changed_weight(self) -> Tensor:
-        """Return ``W + scale / rank * up @ down``."""
-        return self.weight + self.factor * (self.up @ self.down).view_as(self.weight)
+        """Return ``W + scale * up @ down``."""
+        change: Tensor = self.up @ self.down
+        return torch.add(self.weight, change.view_as(self.weight), alpha=self.scale)
 
 
 class _AdaptedLinear(_Adapted, nn.Linear):
@@ -30,51 +34,62 @@ class _AdaptedLinear(_Adapted, nn.Linear):
 
 class _AdaptedConv2d(_Adapted, nn.Conv2d):
     def forward(self, inputs: Tensor) -> Tensor:
-        return self._conv_forward(inputs, self.changed_weight(), self.bias)
+        maps: Tensor = self._conv_forward(inputs, self.changed_weight(), self.bias)
+        return maps
 
 
 _KINDS: dict[type[nn.Module], type[_Adapted]] = {nn.Linear: _AdaptedLinear, nn.Conv2d: _AdaptedConv2d}
-_PLAIN = {adapted: plain for plain, adapted in _KINDS.items()}
+_PLAIN: dict[type[nn.Module], type[nn.Module]] = {adapted: plain for plain, adapted in _KINDS.items()}
 
 
-def add_adapters(module: nn.Module, rank: int, scale: float = 1.0, spread: float = 0.02) -> None:
-    """Let the linear and convolutional layers of a module learn changes of low rank; at first these are zero.
+def adaptable_layers(module: nn.Module) -> list[str]:
+    """Return the names of a module's layers that can be adapted: linear and 2-D convolutional ones whose weight may be trained.
 
-    ``W`` becomes ``W + scale / rank * B A`` with ``A ~ N(0, spread^2)`` of shape (rank, inputs) and ``B = 0``. The rank is at most
-    that of ``W``. Layers that are adapted already, whose weight needs no gradient, or that are of a class of the user's own are
-    left alone. The layers stay the objects they were, under the names they had; only their class changes, so that whatever else
-    refers to them goes on working.
+    Layers of other classes, those derived from these two included, are not among them: what they compute is not known here.
+    """
+    return [name for name, layer in module.named_modules() if type(layer) in _KINDS and _weight(layer).requires_grad]
+
+
+def add_adapters(module: nn.Module, layers: Sequence[str], rank: int, scale: float = 1.0) -> None:
+    """Let layers of a module learn changes of low rank, which are zero at first.
+
+    ``W`` becomes ``W + scale * B A`` with ``A`` of shape (rank, inputs), drawn from ``N(0, 1 / inputs)`` by the global generator,
+    and ``B = 0``. A rank is at most that of ``W``. Layers stay the objects they were, under the names they had, so that whatever
+    else refers to them goes on working; their class changes.
 
     Args:
         module: The module.
+        layers: Names of layers, from :func:`adaptable_layers`.
         rank: Rank of the changes.
         scale: Factor of the changes.
-        spread: Standard deviation of ``A``, drawn from the global generator.
 
     References:
         Hu et al., LoRA, ICLR 2022, arXiv 2106.09685.
 
     Example:
-        >>> layer = nn.Linear(3, 2)
-        >>> add_adapters(layer, rank=1)
-        >>> list(layer.state_dict())
-        ['weight', 'bias', 'down', 'up']
-        >>> merge_adapters(layer)
-        >>> list(layer.state_dict()), type(layer).__name__
-        (['weight', 'bias'], 'Linear')
+        >>> model = nn.Sequential(nn.Linear(3, 2))
+        >>> add_adapters(model, adaptable_layers(model), rank=1)
+        >>> list(model.state_dict())
+        ['0.weight', '0.bias', '0.down', '0.up']
+        >>> merge_adapters(model)
+        >>> list(model.state_dict()), type(model[0]).__name__
+        (['0.weight', '0.bias'], 'Linear')
     """
-    for layer in module.modules():
-        kind = _KINDS.get(type(layer))
-        weight = getattr(layer, "weight", None)
-        if kind is None or weight is None or not weight.requires_grad:
-            continue
-        size = min(rank, weight.shape[0], weight[0].numel())
-        down = torch.randn(size, weight[0].numel(), dtype=weight.dtype) * spread
-        layer.__class__ = kind
+    for name in layers:
+        layer = module.get_submodule(name)
+        weight = _weight(layer)
+        inputs = weight[0].numel()
+        size = min(rank, len(weight), inputs)
+        layer.__class__ = _KINDS[type(layer)]
         assert isinstance(layer, _Adapted)
-        layer.factor = scale / size
-        layer.down = nn.Parameter(down.to(weight.device))
-        layer.up = nn.Parameter(weight.new_zeros(weight.shape[0], size))
+        layer.scale = scale
+        layer.down = nn.Parameter((torch.randn(size, inputs, dtype=weight.dtype) / sqrt(inputs)).to(weight.device))
+        layer.up = nn.Parameter(weight.new_zeros(len(weight), size))
+
+
+def _weight(layer: nn.Module) -> Tensor:
+    assert isinstance(layer.weight, Tensor)
+    return layer.weight
 
 
 def adapters_of(module: nn.Module) -> list[nn.Parameter]:
@@ -88,8 +103,8 @@ def merge_adapters(module: nn.Module) -> None:
     for layer in module.modules():
         if isinstance(layer, _Adapted):
             layer.weight.copy_(layer.changed_weight())
-            del layer.down, layer.up, layer.factor
-            layer.__class__ = _PLAIN[type(layer)]
+            del layer.down, layer.up, layer.scale
+            layer.__class__ = _PLAIN[type(layer)]  # type: ignore[assignment]
 
 
 @torch.no_grad()
@@ -99,4 +114,5 @@ def adapter_size(module: nn.Module) -> Tensor:
     if not layers:
         return torch.zeros(())
     change = torch.stack([(layer.changed_weight() - layer.weight).norm() for layer in layers]).norm()
-    return change / torch.stack([layer.weight.norm() for layer in layers]).norm().clamp_min(1e-12)
+    size: Tensor = change / torch.stack([layer.weight.norm() for layer in layers]).norm().clamp_min(1e-12)
+    return size
