@@ -48,7 +48,7 @@ class CML(Method):
             return super().losses(ctx, update, outputs)
         batch, names = update.batch, ctx.modalities
         absent = {name: batch.present[name] for name in names if name not in batch.complete}
-        logits = ctx.model.fusion.coalitions(outputs.features, absent, members_of_all(len(names)))
+        logits = ctx.model.fusion.coalitions(outputs.features, absent, members_of_all(len(names)).to(ctx.runtime.device))
         confidence = ctx.task.log_probabilities(logits.float()).amax(-1).exp()
         rises = confidence_rises(confidence, torch.stack([batch.present[name] for name in names]))
         ctx.log("rise", rises.mean(), neutral=0.0)
