@@ -9,7 +9,7 @@ import torch
 
 from equipoise.errors import ConfigError
 from equipoise.functional.information import label_entropy
-from equipoise.functional.signals import HeldOut, Measured, join, loss_weights, measure, stratified_folds
+from equipoise.functional.signals import HeldOut, Measured, grouped_folds, join, loss_weights, measure, stratified_folds
 from equipoise.functional.transfer import Estimate
 from tests.functional.test_transfer import outputs
 
@@ -114,3 +114,18 @@ def test_joined_samples_keep_their_order() -> None:
     assert logits["a"][:, 0].tolist() == [2, 2, 3, 3, 3]
     assert present["a"].tolist() == [False, True, False, True, True]
     assert target.tolist() == [0, 1, 0, 1, 2]
+
+
+def test_no_group_is_in_two_folds_and_folds_are_about_equal() -> None:
+    groups = torch.randint(0, 23, (400,), generator=torch.Generator().manual_seed(0))
+    fold = grouped_folds(groups, 5, seed=1)
+    assert all(len(fold[groups == group].unique()) == 1 for group in groups.unique())
+    sizes = torch.bincount(fold, minlength=5)
+    assert int(sizes.max() - sizes.min()) <= int(torch.bincount(groups).max())
+    assert torch.equal(fold, grouped_folds(groups, 5, seed=1))
+    assert not torch.equal(fold, grouped_folds(groups, 5, seed=2))
+
+
+def test_more_folds_than_groups_are_refused() -> None:
+    with pytest.raises(ConfigError, match="3 folds of 2 groups"):
+        grouped_folds(torch.tensor([0, 0, 1, 1]), 3)

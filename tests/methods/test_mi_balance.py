@@ -590,6 +590,15 @@ def test_folds_that_cannot_be_are_refused_in_one_sentence() -> None:
         train_toy("mi_balance", {"cross_fit": 31}, train=toy_part(30))
 
 
+def test_folds_keep_groups_together() -> None:
+    part = toy_part(40)
+    part.group = torch.arange(40) // 10
+    run = train_toy("mi_balance", {**QUICK, "cross_fit": None}, train=part)
+    assert sum(phase.name.startswith("fold ") for phase, _ in run.phases) == 4  # of four groups no five folds can be made
+    with pytest.raises(ConfigError, match="cross_fit = 5 needs as many training groups, found 4"):
+        train_toy("mi_balance", {"cross_fit": 5}, train=part)
+
+
 def test_a_class_of_fewer_samples_than_folds_does_not_stop_the_run() -> None:
     part = toy_part(40)
     assert part.target is not None

@@ -10,6 +10,7 @@ from math import ceil, prod
 from multiprocessing.context import BaseContext
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -35,11 +36,13 @@ class Part(ABC):
         target: Targets of shape (samples,), or None.
         present: Per modality which samples have it.
         complete: The modalities that every sample has.
+        group: Number of each sample's group on the CPU, of shape (samples,); None where the data state no groups.
     """
 
     target: Tensor | None
     present: dict[str, Tensor]
     complete: frozenset[str]
+    group: Tensor | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.present.values())))
@@ -220,6 +223,15 @@ def make_part(
         workers: Worker processes when data are streamed.
         graph: The graph that encoders use, if any do; the samples are then prepared in memory.
     """
+    part = _make_part(dataset, preprocessing, device, loader, workers, graph)
+    if dataset.group is not None:
+        part.group = torch.from_numpy(np.unique(dataset.group, return_inverse=True)[1])
+    return part
+
+
+def _make_part(
+    dataset: Dataset, preprocessing: Preprocessing, device: torch.device, loader: str, workers: int, graph: SampleGraph | None
+) -> Part:
     size = len(dataset) * sum(4 * prod(shape) for shape in preprocessing.shapes.values())
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if graph is None and (loader == "stream" or (loader == "auto" and size > free / 2)):

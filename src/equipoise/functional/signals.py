@@ -143,6 +143,38 @@ def stratified_folds(labels: Tensor, folds: int, seed: int = 0) -> Tensor:
     return torch.empty_like(by_class).index_copy(0, by_class, torch.arange(len(labels)) % folds)
 
 
+def grouped_folds(groups: Tensor, folds: int, seed: int = 0) -> Tensor:
+    """Divide samples into folds for cross-fitting so that no group is in two of them, and folds are about equally large.
+
+    Groups go, from the largest to the smallest, each to the fold that has fewest samples; the seed orders groups of one size.
+
+    Args:
+        groups: Number of each sample's group, whole numbers from 0, of shape (samples,).
+        folds: Number of folds, from 2 to the number of groups.
+        seed: Seed of the division.
+
+    Returns:
+        The fold of each sample, of shape (samples,).
+
+    Raises:
+        ConfigError: There are fewer than 2 folds, or fewer groups than folds.
+
+    Example:
+        >>> grouped_folds(torch.tensor([0, 0, 0, 1, 1, 2]), 2).tolist()
+        [0, 0, 0, 1, 1, 1]
+    """
+    names, place, sizes = groups.cpu().unique(return_inverse=True, return_counts=True)
+    if not 2 <= folds <= len(names):
+        raise ConfigError(f"{folds} folds of {len(names)} groups were asked for, expected at least 2 folds and a group for each")
+    order = torch.randperm(len(names), generator=torch.Generator().manual_seed(seed))
+    chosen, held = torch.zeros(len(names), dtype=torch.int64), [0] * folds
+    for group in order[sizes[order].argsort(descending=True, stable=True)].tolist():
+        fold = held.index(min(held))
+        chosen[group] = fold
+        held[fold] += int(sizes[group])
+    return chosen[place]
+
+
 def choose_teachers(
     held_out: HeldOut,
     found: Measured,

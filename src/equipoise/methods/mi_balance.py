@@ -50,7 +50,7 @@ ENOUGH = 200
             "The body of the paper is not public. Known from its abstract and introduction: distillation from strong to weak "
             "modalities where mutual information makes it plausible, then losses of all branches and of the fusion weighted by "
             "macro-F1 and by dependence, and fusion emphasis by information. Every formula, estimator, schedule and value here "
-            "is our choice, and no number of the paper is claimed. Any encoder will do; the graph is not part of the method."
+            "is our choice, and no number of the paper is claimed. With encoder gcn it is on a graph of samples."
         ),
     ),
 )
@@ -173,11 +173,14 @@ class MIBalance(Method):
 
     def _folds(self, ctx: Context) -> int:
         """Return into how many folds the training part is cut; 0 where nothing is measured or the validation part suffices."""
-        samples, held_out = len(ctx.part("train")), len(ctx.part("validation"))
-        folds = self.cross_fit if self.cross_fit is not None else _FOLDS if held_out < ENOUGH else 0
-        if folds > samples:
+        train, held_out = ctx.part("train"), len(ctx.part("validation"))
+        units, words = (len(train), "samples") if train.group is None else (len(train.group.unique()), "groups")
+        folds = self.cross_fit
+        if folds is None:
+            folds = min(_FOLDS, units) if held_out < ENOUGH and units > 1 else 0
+        if folds > units:
             raise ConfigError(
-                f"method mi_balance: cross_fit = {folds} needs as many training samples, found {samples}; 0 does without"
+                f"method mi_balance: cross_fit = {folds} needs as many training {words}, found {units}; 0 does without"
             )
         return folds if self._measures or self.gate != "off" else 0
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from equipoise.batch import Batch, Outputs
 from equipoise.data.loader import Part
-from equipoise.functional.signals import HeldOut, join, stratified_folds
+from equipoise.functional.signals import HeldOut, grouped_folds, join, stratified_folds
 from equipoise.methods.base import Method, Phase
 from equipoise.nn.multimodal import MultimodalModel
 from equipoise.nn.per_modality import PerModality
@@ -92,7 +92,8 @@ def cross_fit(ctx: Context, method: Method, folds: int, start: Mapping[str, Mapp
     """Train all branches once more without each fold of the training part in turn, keep what they say of it, and put them back.
 
     One phase per fold: the branches share nothing, so they train side by side. No fold selects an epoch; the method's updates
-    leave a modality out once its epochs are over. Folds have equal shares of each class; groups of samples are not known here.
+    leave a modality out once its epochs are over. Folds have equal shares of each class; where the data state groups, no group is
+    in two folds.
 
     Args:
         ctx: The run.
@@ -101,9 +102,10 @@ def cross_fit(ctx: Context, method: Method, folds: int, start: Mapping[str, Mapp
         folds: Number of folds.
         start: Where each branch starts, from :func:`branch_weights`.
     """
-    target = ctx.part("train").target
+    target, group = ctx.part("train").target, ctx.part("train").group
     assert target is not None
-    fold_of = stratified_folds(target.cpu(), folds, ctx.options.seed)
+    seed = ctx.options.seed
+    fold_of = stratified_folds(target.cpu(), folds, seed) if group is None else grouped_folds(group, folds, seed)
     if "fold" not in method.state:
         method.state |= {"fold": 0, "alone": branch_weights(ctx.model), "out_of_fold": {}}
     for fold in range(folds):
