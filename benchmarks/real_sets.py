@@ -13,7 +13,10 @@ from common import DATA, ROOT, Table, report
 from rich.console import Console
 from rich.progress import track
 
-from equipoise.benchmark.compare import chosen, plan, run_jobs, stored
+from equipoise.benchmark.executors import LocalPool
+from equipoise.benchmark.jobs import Source, plan
+from equipoise.benchmark.runner import missing, run_jobs
+from equipoise.benchmark.store import Store
 from equipoise.benchmark.summary import Line, lines
 from equipoise.config import ReadOptions
 from equipoise.data.dataset import Dataset
@@ -78,16 +81,17 @@ def run_all(
     item: RealSet, data: Sequence[Dataset], methods: Sequence[str], out: Path, options: Mapping[str, Any], processes: int
 ) -> list[dict[str, Any]]:
     """Run what has not been run yet, and return the rows of all runs, with the number of the split as ``fold``."""
-    found = []
+    found, store = [], Store(out)
     for number, dataset in enumerate(data):
         jobs = plan(dataset, methods, item.seeds, {**item.folds(data), **item.options, **options})
-        done = len(chosen(stored(out), jobs))
         words = out.name if len(data) == 1 else f"{out.name}, split {number + 1} of {len(data)}"
-        rows = run_jobs(jobs, dataset, {}, out, processes)
-        for row in track(rows, words, len(jobs) - done, console=Console(stderr=True)):
+        todo = len(missing(jobs, store, retry=True))
+        events = run_jobs(jobs, {jobs[0].set: Source(dataset)}, store, LocalPool(processes), retry=True)
+        rows = (row for _, row in events if row is not None)
+        for row in track(rows, words, todo, console=Console(stderr=True)):
             if "error" in row:
                 print(f"failed: {row['method']['name']}, fold {row['fold']}: {row['error']}")
-        known = chosen(stored(out), jobs)
+        known = [row for row in store.of(jobs) if "error" not in row]
         found += known if len(data) == 1 else [{**row, "fold": number} for row in known]
     return found
 
@@ -130,7 +134,9 @@ NOTES = [
     "training sets (Nadeau and Bengio 2003), adjusted for the number of methods (Holm). The best modality alone is the one of "
     "largest mean test macro-F1 in the row `unimodal`: a choice in favour of that reference.",
     "'time' is wall-clock time of a run (training with early stopping, validation, test) in that of `joint`, mean over runs, "
-    "two runs at a time on two cores. A method's probes or unimodal phases are in it.",
+    "two runs at a time on two cores. A method's probes or unimodal phases are in it. Only rows of one session compare: on mfeat "
+    "and gesture_phase `iibalance` and `mi_balance` ran on a busier machine than the others, so their time is too high there; "
+    "step_cost.md has the cost of an update.",
 ]
 
 

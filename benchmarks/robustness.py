@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import track
 
 import equipoise
-from equipoise.benchmark.compare import parse_method
+from equipoise.benchmark.jobs import parse_method
 from equipoise.data.dataset import Dataset
 from equipoise.data.loader import Part
 from equipoise.evaluation.metrics import classification_metrics

@@ -16,7 +16,10 @@ from common import DATA, ROOT, Table, report
 from rich.console import Console
 from rich.progress import track
 
-from equipoise.benchmark.compare import chosen, plan, run_jobs, stored
+from equipoise.benchmark.executors import LocalPool
+from equipoise.benchmark.jobs import Source, plan
+from equipoise.benchmark.runner import missing, run_jobs
+from equipoise.benchmark.store import Store
 from equipoise.config import ReadOptions
 from equipoise.data.sources import open_dataset
 
@@ -49,16 +52,17 @@ def main() -> None:
     assert whole.split is not None
     dataset = replace(whole.subset(np.flatnonzero(whole.split != "test")), split=None)
     settings = [(monitor, weights) for weights in ("none", "balanced") for monitor in MONITORS]
-    found = {}
+    found, store = {}, Store(ROWS)
     for monitor, weights in settings:
         options = {"folds": FOLDS, "monitor": monitor, "class_weights": weights}
         jobs = plan(dataset, METHODS, SEEDS, options)
-        done = len(chosen(stored(ROWS), jobs))
-        rows = run_jobs(jobs, dataset, {}, ROWS, arguments.processes)
-        for row in track(rows, f"{monitor}, {weights}", len(jobs) - done, console=Console(stderr=True)):
+        todo = len(missing(jobs, store, retry=True))
+        events = run_jobs(jobs, {jobs[0].set: Source(dataset)}, store, LocalPool(arguments.processes), retry=True)
+        rows = (row for _, row in events if row is not None)
+        for row in track(rows, f"{monitor}, {weights}", todo, console=Console(stderr=True)):
             if "error" in row:
                 print(f"failed: {row['method']['name']}: {row['error']}")
-        found[monitor, weights] = chosen(stored(ROWS), jobs)
+        found[monitor, weights] = [row for row in store.of(jobs) if "error" not in row]
     tables = []
     for metric in METRICS:
         table = Table(f"{metric} of the fused output", ["method", *(f"{monitor}, {weights}" for monitor, weights in settings)])

@@ -199,10 +199,10 @@ def test_two_processes_give_the_run_of_one(study: Path, tmp_path: Path) -> None:
         assert summary(tmp_path / "two")["test"][name] == pytest.approx(values, rel=1e-3, abs=1e-4)
 
 
-def test_compare(study: Path, tmp_path: Path) -> None:
+def test_benchmark(study: Path, tmp_path: Path) -> None:
     out = done(
-        "compare", study, "--methods", "joint,ogm", "--encoder", "gcn", "--graph.source", "own", "--epochs", "1", "--seeds", "1",
-        "--processes", "1", "--out", tmp_path / "results.jsonl",
+        "benchmark", study, "--methods", "joint,ogm", "--encoder", "gcn", "--graph.source", "own", "--epochs", "1",
+        "--seeds", "1", "--processes", "1", "--out", tmp_path / "results",
     )  # fmt: skip
     assert "ogm" in out
 

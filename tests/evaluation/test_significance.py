@@ -9,9 +9,17 @@ import pytest
 from scipy import stats
 
 from equipoise.errors import DataError
-from equipoise.evaluation.significance import corrected_paired_test, holm
+from equipoise.evaluation.significance import (
+    bayesian_signed_rank,
+    corrected_paired_test,
+    friedman_nemenyi,
+    holm,
+    mean_interval,
+)
 
-CASES: list[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "golden" / "stat_tests.json").read_text())["cases"]
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "stat_tests.json").read_text())
+CASES: list[dict[str, Any]] = GOLDEN["cases"]
+QUANTILES: dict[str, Any] = GOLDEN["nemenyi_q"]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -45,3 +53,69 @@ def test_holm_equals_the_reference(case: dict[str, Any]) -> None:
 
 def test_holm_of_nothing_is_nothing() -> None:
     assert holm([]) == []
+
+
+def test_the_interval_of_a_mean_is_wider_than_that_of_independent_runs() -> None:
+    """Three scores, two degrees of freedom: t = 4.302653."""
+    scores = [0.70, 0.74, 0.69]
+    reach = 4.302653 * np.sqrt((1 / 3 + 20 / 80) * np.var(scores, ddof=1))
+    assert mean_interval(scores, 80, 20) == pytest.approx((np.mean(scores) - reach, np.mean(scores) + reach), rel=1e-6)
+    with pytest.raises(DataError, match="at least two scores, found 1"):
+        mean_interval([0.5], 80, 20)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_ranks_equal_the_reference(case: dict[str, Any]) -> None:
+    found = friedman_nemenyi(case["table"])
+    assert found.ranks == pytest.approx(case["ranks"], abs=1e-12)
+    assert found.statistic == pytest.approx(case["friedman"]["chi2"], abs=1e-10)
+    assert found.p == pytest.approx(case["friedman"]["p"], abs=1e-10)
+    assert found.critical_difference == pytest.approx(case["critical_difference"], rel=1e-6)
+    np.testing.assert_allclose(found.pairs, case["nemenyi_p"], atol=1e-6)
+    assert found.sets == len(case["table"])
+
+
+def test_friedman_equals_scipy_with_and_without_ties() -> None:
+    random = np.random.default_rng(0)
+    for digits in (1, 8):
+        table = random.normal(size=(9, 4)).round(digits)
+        wanted = stats.friedmanchisquare(*table.T)
+        found = friedman_nemenyi(table.tolist())
+        assert (found.statistic, found.p) == pytest.approx((wanted.statistic, wanted.pvalue), abs=1e-12)
+
+
+def test_critical_differences_follow_the_printed_table() -> None:
+    for methods, q in zip(QUANTILES["methods"], QUANTILES["q"], strict=True):
+        table = np.random.default_rng(methods).normal(size=(6, methods))
+        found = friedman_nemenyi(table.tolist())
+        assert found.critical_difference == pytest.approx(q * np.sqrt(methods * (methods + 1) / 36), rel=1e-6)
+
+
+def test_methods_that_are_all_alike_do_not_differ() -> None:
+    found = friedman_nemenyi([[0.5, 0.5], [0.7, 0.7]])
+    assert (found.ranks, found.statistic, found.p) == ([1.5, 1.5], 0.0, 1.0)
+
+
+@pytest.mark.parametrize("table", [[[0.1, 0.2]], [[0.1], [0.2]], []])
+def test_too_few_scores_to_rank_are_refused(table: list[list[float]]) -> None:
+    with pytest.raises(DataError, match="at least two methods on at least two data sets"):
+        friedman_nemenyi(table)
+
+
+def test_bayesian_signed_rank_of_one_difference_is_known() -> None:
+    """With w ~ Beta on the pseudo-difference, the better method wins where w^2 < 1 - w^2: chance (1 / sqrt 2)^prior."""
+    for prior in (0.5, 1.0, 2.0):
+        worse, equal, better = bayesian_signed_rank([0.1], region=0.01, prior=prior, samples=200_000)
+        assert worse == 0.0
+        assert better == pytest.approx(0.5 ** (prior / 2), abs=0.005)
+        assert worse + equal + better == pytest.approx(1.0)
+
+
+def test_bayesian_signed_rank_is_symmetric_and_knows_small_differences() -> None:
+    differences = [0.03, -0.01, 0.05, 0.02, 0.04, -0.02]
+    forward, back = bayesian_signed_rank(differences), bayesian_signed_rank([-value for value in differences])
+    assert forward == pytest.approx(back[::-1])
+    assert bayesian_signed_rank(differences, region=0.1)[1] == 1.0
+    assert bayesian_signed_rank(differences, seed=1) == pytest.approx(forward, abs=0.01)
+    with pytest.raises(DataError, match="found none"):
+        bayesian_signed_rank([])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import equipoise
-from equipoise.benchmark.compare import parse_method
+from equipoise.benchmark.jobs import parse_method
 from equipoise.errors import ConfigError
 from equipoise.methods.base import make_method
 from tests.contract.harness import assert_same, encoder_or_fusion, train_toy

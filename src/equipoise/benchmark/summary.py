@@ -1,15 +1,26 @@
-"""From the rows of a comparison to one line per method: means, spreads, paired tests and cost."""
+"""From the rows of a suite to numbers: per method means, spreads, paired tests and cost; over data sets, ranks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import combinations
 from statistics import mean, stdev
 from typing import Any
 
-from equipoise.evaluation.significance import PairedTest, corrected_paired_test, holm
+from equipoise.evaluation.significance import (
+    PairedTest,
+    bayesian_signed_rank,
+    corrected_paired_test,
+    friedman_nemenyi,
+    holm,
+    mean_interval,
+)
 
 Row = Mapping[str, Any]
+
+COST = ("passes", "forwards", "backwards", "updates", "seconds", "parameters", "peak_memory", "trials")
+"""What a run costs; see :func:`equipoise.benchmark.worker.cost`."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +34,8 @@ class Line:
         against: Paired tests on the fused macro-F1, by reference, with p-values adjusted for the number of methods.
         time: Mean wall time relative to the reference method; None without it.
         inert: Runs in which the method changed nothing.
+        intervals: 95 % confidence intervals of the means, by output and metric, where there is more than one run.
+        cost: Means over runs of what is known of :data:`COST`.
     """
 
     name: str
@@ -31,10 +44,12 @@ class Line:
     against: dict[str, PairedTest]
     time: float | None
     inert: int
+    intervals: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
+    cost: dict[str, float] = field(default_factory=dict)
 
 
 def lines(rows: Sequence[Row], reference: str = "joint", metric: str = "macro_f1") -> list[Line]:
-    """Summarise a comparison.
+    """Summarise the runs on one data set with one encoder.
 
     Each method is compared with the reference method and, where ``unimodal`` was run, with the modality that is best alone
     on average over all runs: a choice in favour of that reference.
@@ -47,9 +62,7 @@ def lines(rows: Sequence[Row], reference: str = "joint", metric: str = "macro_f1
     Returns:
         A line per method, in the order in which methods first occur.
     """
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(_label(row, rows), []).append(row)
+    groups = _groups(rows)
     references = _references(groups, reference, metric)
     tests: dict[str, dict[str, PairedTest]] = {name: {} for name in groups}
     for words, scores in references.items():
@@ -66,17 +79,127 @@ def lines(rows: Sequence[Row], reference: str = "joint", metric: str = "macro_f1
             tests[name],
             mean(row["seconds"] for row in group) / base if base else None,
             sum(bool(row["inert"]) for row in group),
+            _intervals(group),
+            {key: mean(row[key] for row in group) for key in COST if all(row.get(key) is not None for row in group)},
         )
         for name, group in groups.items()
     ]
 
 
-def _label(row: Row, rows: Sequence[Row]) -> str:
-    """The method's name, with the hyper-parameters in which runs of that name differ."""
-    name: str = row["method"]["name"]
-    others = [other["method"] for other in rows if other["method"]["name"] == name]
-    differing = [key for key in row["method"] if any(other.get(key) != row["method"][key] for other in others)]
-    return name + "".join(f" {key}={row['method'][key]}" for key in differing)
+def summarize(
+    rows: Sequence[Row], reference: str = "joint", metric: str = "macro_f1", region: float | None = None
+) -> dict[str, Any]:
+    """Return everything that tables, pictures and pages show of a suite, as plain data.
+
+    Args:
+        rows: Rows of all runs, those that failed among them.
+        reference: Name of the method to compare with.
+        metric: The metric that is tested and ranked.
+        region: With a number, add the Bayesian signed-rank test of each pair of methods; differences up to it are none.
+
+    Returns:
+        A mapping with
+
+        - ``metric``, ``reference``, and ``runs``, the number of finished runs;
+        - ``tables``: per data set and encoder ``set``, ``encoder`` (empty where there is one), ``modalities``, ``samples`` (per
+          part, of the first run), ``folds``, ``seeds``, and ``lines``, each a :class:`Line` as a mapping with ``method`` and the
+          learning ``curve`` of its first run (per epoch ``phase``, ``loss``, and validation ``macro_f1`` by output);
+        - ``ranking``: ``methods``, ``sets``, ``scores`` (sets x methods, mean over encoders, folds and seeds) and what
+          :class:`~equipoise.evaluation.significance.Ranking` holds, with ``bayesian`` (pairs with ``worse``, ``equal``,
+          ``better``) where asked for; None unless two methods were run on two data sets;
+        - ``failed``: per failed run ``set``, ``method``, ``fold``, ``seed`` and ``error``;
+        - ``environment``: the different ``commit``, ``versions`` and ``hardware`` of the runs.
+    """
+    done, failed = [row for row in rows if "error" not in row], [row for row in rows if "error" in row]
+    encoders = {id(row): row.get("options", {}).get("encoder") for row in done}
+    several = len({repr(encoder) for encoder in encoders.values()}) > 1
+    settings: dict[tuple[str, str], list[Row]] = {}
+    for row in done:
+        encoder = _words(encoders[id(row)] or "default") if several else ""
+        settings.setdefault((row["set"], encoder), []).append(row)
+    tables = [_table(name, encoder, group, reference, metric) for (name, encoder), group in settings.items()]
+    return {
+        "metric": metric,
+        "reference": reference,
+        "runs": len(done),
+        "tables": tables,
+        "ranking": _ranking(tables, metric, region),
+        "failed": [
+            {key: row[key] for key in ("set", "fold", "seed", "error")} | {"method": row["method"]["name"]} for row in failed
+        ],
+        "environment": {key: _different(row.get(key) for row in done) for key in ("commit", "versions", "hardware")},
+    }
+
+
+def _table(name: str, encoder: str, rows: Sequence[Row], reference: str, metric: str) -> dict[str, Any]:
+    groups = _groups(rows)
+    return {
+        "set": name,
+        "encoder": encoder,
+        "modalities": [output for output in rows[0]["test"] if output != "fused"],
+        "samples": rows[0]["samples"],
+        "folds": len({row["fold"] for row in rows}),
+        "seeds": len({row["seed"] for row in rows}),
+        "lines": [
+            {**asdict(line), "method": groups[line.name][0]["method"]["name"], "curve": groups[line.name][0].get("curve", [])}
+            for line in lines(rows, reference, metric)
+        ],
+    }
+
+
+def _ranking(tables: Sequence[Mapping[str, Any]], metric: str, region: float | None) -> dict[str, Any] | None:
+    """Rank the methods that were run on every data set, each data set counting once however many encoders there are."""
+    scores: dict[str, dict[str, list[float]]] = {}
+    for table in tables:
+        for line in table["lines"]:
+            if metric in line["scores"].get("fused", {}):
+                scores.setdefault(table["set"], {}).setdefault(line["name"], []).append(line["scores"]["fused"][metric][0])
+    methods = [name for name in next(iter(scores.values()), {}) if all(name in known for known in scores.values())]
+    if len(methods) < 2 or len(scores) < 2:
+        return None
+    means = [[mean(known[name]) for name in methods] for known in scores.values()]
+    found = {"methods": methods, "scores": means, **asdict(friedman_nemenyi(means)), "sets": list(scores)}
+    if region is not None:
+        found["bayesian"] = [
+            {"first": methods[i], "second": methods[j], **_compared([row[i] - row[j] for row in means], region)}
+            for i, j in combinations(range(len(methods)), 2)
+        ]
+    return found
+
+
+def _compared(differences: Sequence[float], region: float) -> dict[str, float]:
+    return dict(zip(("worse", "equal", "better"), bayesian_signed_rank(differences, region=region), strict=True))
+
+
+def _different(values: Iterable[Any]) -> list[Any]:
+    found: list[Any] = []
+    for value in values:
+        if value is not None and value not in found:
+            found.append(value)
+    return found
+
+
+def _words(value: Any) -> str:
+    """Write a component in a few words: ``mlp``, ``mlp hidden=128``."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    rest = [f"{key}={_words(item)}" for key, item in value.items() if key != "name"]
+    return " ".join([*([str(value["name"])] if "name" in value else []), *rest])
+
+
+def _groups(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Gather the runs of each method; its name is followed by the hyper-parameters in which runs of that name differ."""
+    described = [row["method"] for row in rows]
+    by_name: dict[str, list[Mapping[str, Any]]] = {}
+    for method in _different(described):
+        by_name.setdefault(method["name"], []).append(method)
+    groups: dict[str, list[Row]] = {}
+    for row, method in zip(rows, described, strict=True):
+        others = by_name[method["name"]]
+        differing = [key for key in method if any(other.get(key) != method[key] for other in others)]
+        label = method["name"] + "".join(f" {key}={method[key]}" for key in differing)
+        groups.setdefault(label, []).append(row)
+    return groups
 
 
 def _place(row: Row) -> tuple[int, int]:
@@ -95,20 +218,39 @@ def _references(groups: Mapping[str, Sequence[Row]], reference: str, metric: str
     return found
 
 
+def _sizes(row: Row) -> tuple[int, int]:
+    samples = row["samples"]
+    return samples["train"] + samples["validation"], samples["test"]
+
+
 def _test(group: Sequence[Row], scores: Mapping[tuple[int, int], float], metric: str) -> PairedTest | None:
     pairs = [(row["test"]["fused"][metric], scores[_place(row)]) for row in group if _place(row) in scores]
     if len(pairs) < 2:
         return None
-    samples = group[0]["samples"]
-    train = samples["train"] + samples["validation"]
-    return corrected_paired_test([pair[0] for pair in pairs], [pair[1] for pair in pairs], train, samples["test"])
+    return corrected_paired_test([pair[0] for pair in pairs], [pair[1] for pair in pairs], *_sizes(group[0]))
 
 
-def _scores(group: Sequence[Row]) -> dict[str, dict[str, tuple[float, float]]]:
-    scores: dict[str, dict[str, tuple[float, float]]] = {}
+def _values(group: Sequence[Row]) -> dict[str, dict[str, list[float]]]:
+    """The values of all runs, by output and metric."""
+    found: dict[str, dict[str, list[float]]] = {}
     for output, metrics in group[0]["test"].items():
         for name in metrics:
             values = [row["test"][output][name] for row in group if row["test"].get(output, {}).get(name) is not None]
             if values and name != "samples":
-                scores.setdefault(output, {})[name] = (mean(values), stdev(values) if len(values) > 1 else 0.0)
-    return scores
+                found.setdefault(output, {})[name] = values
+    return found
+
+
+def _scores(group: Sequence[Row]) -> dict[str, dict[str, tuple[float, float]]]:
+    return {
+        output: {name: (mean(values), stdev(values) if len(values) > 1 else 0.0) for name, values in metrics.items()}
+        for output, metrics in _values(group).items()
+    }
+
+
+def _intervals(group: Sequence[Row]) -> dict[str, dict[str, tuple[float, float]]]:
+    sizes = _sizes(group[0])
+    return {
+        output: {name: mean_interval(values, *sizes) for name, values in metrics.items() if len(values) > 1}
+        for output, metrics in _values(group).items()
+    }

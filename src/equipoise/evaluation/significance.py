@@ -90,3 +90,144 @@ def holm(values: Sequence[float]) -> list[float]:
     adjusted = np.empty(len(values))
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0) if len(values) else steps
     return [float(value) for value in adjusted]
+
+
+def mean_interval(scores: Sequence[float], train: int, test: int) -> tuple[float, float]:
+    """Return the 95 % confidence interval of a mean score over resampled training sets.
+
+    ``mean(s) +- t sqrt((1 / J + n_test / n_train) var(s))`` with ``J - 1`` degrees of freedom: the correction of
+    :func:`corrected_paired_test`, since runs that share samples are not independent.
+
+    Args:
+        scores: Scores of ``J`` runs, over folds and seeds.
+        train: Samples in a training set.
+        test: Samples in a test set.
+
+    Returns:
+        Both ends.
+
+    Raises:
+        DataError: There are fewer than two scores.
+
+    Example:
+        >>> low, high = mean_interval([0.9, 0.8, 0.85], train=80, test=20)
+        >>> low < 0.85 < high
+        True
+    """
+    if len(scores) < 2:
+        raise DataError(f"an interval needs at least two scores, found {len(scores)}")
+    found = corrected_paired_test(scores, [0.0] * len(scores), train, test)
+    return found.low, found.high
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Methods compared over many data sets.
+
+    Attributes:
+        ranks: Mean rank of each method, 1 being best.
+        statistic: Friedman's statistic, corrected for ties.
+        p: Its p-value: the chance of such a statistic if all methods were alike.
+        critical_difference: Mean ranks that differ by less do not differ significantly (Nemenyi, 5 %).
+        pairs: The p-value of each pair of methods (Nemenyi), symmetric.
+        sets: Number of data sets.
+    """
+
+    ranks: list[float]
+    statistic: float
+    p: float
+    critical_difference: float
+    pairs: list[list[float]]
+    sets: int
+
+
+def friedman_nemenyi(scores: Sequence[Sequence[float]]) -> Ranking:
+    """Compare methods by their ranks over many data sets.
+
+    With mean ranks ``R_j`` of ``k`` methods on ``N`` data sets Friedman's statistic is
+    ``12 N / (k (k + 1)) sum_j (R_j - (k + 1) / 2)^2``, divided by ``1 - sum_ties (t^3 - t) / (N k (k^2 - 1))``, against
+    chi-squared with ``k - 1`` degrees of freedom. Two methods differ if their mean ranks are ``q sqrt(k (k + 1) / (6 N))``
+    apart, ``q`` being the 95 % quantile of the studentised range over ``sqrt(2)`` (Nemenyi).
+
+    Args:
+        scores: Scores of shape (data sets, methods), the larger the better; equal ones share their mean rank.
+
+    Returns:
+        Mean ranks and the tests.
+
+    Raises:
+        DataError: There are fewer than two data sets or methods.
+
+    References:
+        Demsar, Statistical Comparisons of Classifiers over Multiple Data Sets, JMLR 7, 2006.
+
+    Example:
+        >>> found = friedman_nemenyi([[0.9, 0.8, 0.7], [0.8, 0.7, 0.75], [0.95, 0.9, 0.8]])
+        >>> found.ranks[0], round(found.critical_difference, 2)
+        (1.0, 1.91)
+    """
+    from scipy import stats
+
+    table = np.asarray(scores, dtype=np.float64)
+    if table.ndim != 2 or min(table.shape) < 2:
+        raise DataError(f"ranks need scores of at least two methods on at least two data sets, found shape {table.shape}")
+    sets, methods = table.shape
+    ranks = stats.rankdata(-table, axis=1)
+    means = ranks.mean(0)
+    ties = sum(float((counts**3 - counts).sum()) for counts in (np.unique(row, return_counts=True)[1] for row in ranks))
+    spread = 12 * sets / (methods * (methods + 1)) * float(((means - (methods + 1) / 2) ** 2).sum())
+    free = 1 - ties / (sets * methods * (methods**2 - 1))
+    statistic = spread / free if free > 0 else 0.0  # every method is tied with every other on every set
+    unit = sqrt(methods * (methods + 1) / (6 * sets))
+    distance = np.abs(means[:, None] - means[None, :]) / unit
+    return Ranking(
+        [float(rank) for rank in means],
+        statistic,
+        float(stats.chi2.sf(statistic, methods - 1)),
+        float(stats.studentized_range.ppf(0.95, methods, np.inf)) / sqrt(2) * unit,
+        stats.studentized_range.sf(distance * sqrt(2), methods, np.inf).tolist(),
+        sets,
+    )
+
+
+def bayesian_signed_rank(
+    differences: Sequence[float], *, region: float = 0.01, prior: float = 0.5, samples: int = 50_000, seed: int = 0
+) -> tuple[float, float, float]:
+    """Return how probable it is that a method is worse than, practically equal to, or better than another one.
+
+    The differences ``z_1 ... z_q`` over data sets and a pseudo-difference ``z_0 = 0`` get weights
+    ``w ~ Dirichlet(prior, 1, ..., 1)``; in each draw the largest of ``sum_ij w_i w_j [(z_i + z_j) / 2 < -region]``, the same
+    in between, and above ``region`` wins.
+
+    Args:
+        differences: One mean difference per data set, first method minus second.
+        region: Differences up to this are practically none.
+        prior: Weight of the pseudo-difference.
+        samples: Number of draws.
+        seed: Seed of the draws.
+
+    Returns:
+        Probabilities of: the second method is better, practically equal, the first is better. They sum to 1.
+
+    Raises:
+        DataError: There is no difference.
+
+    References:
+        Benavoli et al., A Bayesian Wilcoxon Signed-rank Test Based on the Dirichlet Process, ICML 2014; with the region,
+        Benavoli et al., Time for a Change, JMLR 18, 2017.
+
+    Example:
+        >>> worse, equal, better = bayesian_signed_rank([0.05, 0.04, 0.06, 0.03, 0.05])
+        >>> better > 0.95
+        True
+    """
+    if len(differences) == 0:
+        raise DataError("the signed-rank test needs at least one difference, found none")
+    values = np.concatenate([[0.0], np.asarray(differences, dtype=np.float64)])
+    average = (values[:, None] + values[None, :]) / 2
+    regions = np.stack([average < -region, np.abs(average) <= region, average > region]).astype(np.float64)
+    weights = np.random.default_rng(seed).dirichlet([prior, *np.ones(len(values) - 1)], samples)
+    shares = np.stack([((weights @ one) * weights).sum(1) for one in regions])
+    best = shares >= shares.max(0) - 1e-12
+    worse, equal, better = (best / best.sum(0)).mean(1)
+    return float(worse), float(equal), float(better)

@@ -1,0 +1,70 @@
+"""Runs that share a fold are the runs that they would be alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import equipoise
+from equipoise.config import PreprocessingOptions, SplitOptions
+from equipoise.data.builtin import BUILTIN
+from equipoise.data.sources import open_dataset
+from equipoise.errors import ConfigError
+from equipoise.fold import Fold
+from equipoise.run import Run, fit
+
+QUICK: dict[str, Any] = {"epochs": 2, "device": "cpu", "progress": False}
+
+
+def same(first: Run, second: Run) -> bool:
+    weights = [run.predictor.module.state_dict() for run in (first, second)]
+    return first.metrics == second.metrics and all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+def test_sharing_changes_nothing() -> None:
+    dataset = open_dataset("wisconsin")
+    fold = Fold.of(dataset, SplitOptions(folds=3, fold=1))
+    for method in ("ogm", "modality_dropout", "unimodal", "ogm"):  # what one run does to the shared samples, the next would see
+        shared, alone = (fit(data, method=method, folds=3, fold=1, **QUICK) for data in (fold, dataset))
+        assert same(shared, alone)
+        assert shared.config == alone.config
+        assert [line["validation"] for line in shared.log] == [line["validation"] for line in alone.log]
+
+
+def test_a_part_is_prepared_once() -> None:
+    fold = Fold.of(open_dataset("wisconsin"))
+    device = torch.device("cpu")
+    assert fold.part("train", device, "auto", 0) is fold.part("train", device, "auto", 0)
+    assert fold.part("train", device, "auto", 0) is not fold.part("validation", device, "auto", 0)
+
+
+def test_options_that_contradict_the_fold_are_refused() -> None:
+    fold = Fold.of(open_dataset("wisconsin"), SplitOptions(folds=3), PreprocessingOptions(clip=5.0))
+    for options in ({"folds": 2, "clip": 5.0}, {"folds": 3}):
+        with pytest.raises(ConfigError, match="the fold was made with other options"):
+            fit(fold, **options, **QUICK)
+    fit(fold, folds=3, clip=5.0, **QUICK)
+
+
+def test_without_test_the_validation_part_is_measured() -> None:
+    fold = Fold.of(open_dataset("wisconsin"))
+    run = fit(fold.without_test(), **QUICK)
+    assert run.summary["samples"]["test"] == run.summary["samples"]["validation"] == len(fold.data.validation)
+    best = max(line["validation"]["fused"]["macro_f1"] for line in run.log)
+    assert run.metrics["fused"]["macro_f1"] == pytest.approx(best, abs=1e-6)
+
+
+def test_a_graph_over_all_samples_counts_those_of_validation_once() -> None:
+    fold = Fold.of(open_dataset("wisconsin"))
+    run = fit(fold.without_test(), encoder="gcn", graph={"nodes": "all"}, **QUICK)
+    assert run.predictor.graph is not None
+    assert len(run.predictor.graph) == len(fold.data.train) + len(fold.data.validation)
+
+
+def test_the_log_of_a_run_is_there_when_it_is_loaded(tmp_path: Path) -> None:
+    run = fit(BUILTIN["wisconsin"](), out=tmp_path / "run", target=None, **QUICK)
+    assert len(run.log) == 2
+    assert list(equipoise.load(tmp_path / "run").log) == list(run.log)
