@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 from equipoise._version import __version__
 
 if TYPE_CHECKING:
+    from equipoise.diagnosis.diagnose import diagnose
     from equipoise.errors import EquipoiseError
     from equipoise.run import Run, fit, load, resume
 
-__all__ = ["EquipoiseError", "Run", "__version__", "fit", "load", "resume"]
+__all__ = ["EquipoiseError", "Run", "__version__", "diagnose", "fit", "load", "resume"]
 
 # Where each public name lives. Importing equipoise imports neither torch nor pandas; the first use of a name does.
 _HOMES = {
     "EquipoiseError": "equipoise.errors",
     "Run": "equipoise.run",
+    "diagnose": "equipoise.diagnosis.diagnose",
     "fit": "equipoise.run",
     "load": "equipoise.run",
     "resume": "equipoise.run",

@@ -92,6 +92,15 @@ def _add_using(command: Command) -> None:
 
 def _add_measuring(command: Command) -> None:
     """Add the commands that train many models to measure something."""
+    diagnose = command("diagnose", "say which modality carries what, which one starves, and what to do", _DIAGNOSE)
+    diagnose.add_argument("source", metavar="RUN|DATA", help="run folder; or data, on which joint training is diagnosed")
+    diagnose.add_argument("--data", metavar="DATA", help="the data of the run, where they are not where they were")
+    diagnose.add_argument("--alone", metavar="RUN", help="run of the method unimodal on the same split [trained now]")
+    diagnose.add_argument("--format", default="text", metavar="FORMAT", help="what is printed: text or json [text]")
+    diagnose.add_argument("--out", metavar="FILE", help="write everything that was measured as JSON")
+    diagnose.add_argument("--config", metavar="FILE", help=_CONFIG)
+    add_options(diagnose, _ALL)
+
     budgets = command("budgets", "measure how much each modality alone tells about the target", _BUDGETS)
     budgets.add_argument("data", metavar="DATA", help=_DATA)
     budgets.add_argument(
@@ -100,21 +109,33 @@ def _add_measuring(command: Command) -> None:
     budgets.add_argument("--config", metavar="FILE", help=_CONFIG)
     add_options(budgets, _ALL)
 
-    compare = command("compare", "train several methods on the same splits and compare them")
-    compare.add_argument("data", metavar="DATA", help=_DATA)
-    compare.add_argument(
+    benchmark = command("benchmark", "train methods on the same splits of data sets and compare them", _BENCHMARK)
+    benchmark.add_argument(
+        "data", nargs="+", metavar="DATA", help=f"{_DATA}; or one suite: a YAML file, or core, which comes along"
+    )
+    benchmark.add_argument(
         "--methods",
-        required=True,
         metavar="LIST",
-        help="methods, separated by commas; name:key=value:key=value sets hyper-parameters",
+        help="methods, separated by commas; name:key=value:key=value sets hyper-parameters; all is every method",
     )
-    compare.add_argument("--seeds", default="1", metavar="COUNT", help="seeds per fold, counted from --seed [1]")
-    compare.add_argument("--processes", metavar="COUNT", help="processes [one per core]")
-    compare.add_argument(
-        "--out", required=True, metavar="FOLDER", help="folder of the results; an interrupted comparison goes on"
+    benchmark.add_argument("--encoders", metavar="LIST", help="encoders, separated by commas; every method runs with each")
+    benchmark.add_argument("--seeds", metavar="COUNT", help="seeds per fold, counted from --seed [1]")
+    benchmark.add_argument(
+        "--search",
+        metavar="TRIALS",
+        help="trials of a search for the hyper-parameters of each run, on its validation part [0: published defaults]",
     )
-    compare.add_argument("--config", metavar="FILE", help=_CONFIG)
-    add_options(compare, _ALL)
+    benchmark.add_argument("--no-search", dest="search", action="store_const", const="0", help="published defaults")
+    benchmark.add_argument("--processes", metavar="COUNT", help="processes on this machine, one thread each [one per core]")
+    benchmark.add_argument("--ray", metavar="ADDRESS", help="do the runs on a Ray cluster: auto, host:port or local")
+    benchmark.add_argument("--retry", action="store_true", help="try again what failed before")
+    benchmark.add_argument("--bayesian", action="store_true", help="add the Bayesian signed-rank test over data sets")
+    benchmark.add_argument("--dry-run", action="store_true", help="show what would be done and how long it would take")
+    benchmark.add_argument(
+        "--out", metavar="FOLDER", help="folder of the results; an interrupted suite goes on there [runs/NAME OF THE SUITE]"
+    )
+    benchmark.add_argument("--config", metavar="FILE", help=_CONFIG)
+    add_options(benchmark, _ALL)
 
 
 def _add_data(command: Command) -> argparse.ArgumentParser:
@@ -138,6 +159,15 @@ _FIT = """Train a model and measure it on the test part.
   equipoise fit --resume RUN
 """
 
+_DIAGNOSE = """Say which modality carries what inside a model, which one starves, and what to do about it.
+
+Every modality is compared with a model of its own (--alone, or trained now). All scores are taken on the test part of the data
+that the run was trained on. Given data instead of a run, joint training is diagnosed; options are those of fit.
+
+  equipoise diagnose RUN --alone RUN_OF_UNIMODAL --out diagnosis.json
+  equipoise diagnose DATA --target label
+"""
+
 _BUDGETS = """Measure how much each modality alone tells about the target.
 
 Trains each modality alone (the epoch of least validation loss is kept, unless --monitor says otherwise) and measures on the
@@ -147,13 +177,24 @@ validation part, in nats: the entropy of the labels minus the mean entropy of th
   equipoise fit DATA --target label --method iibalance --method.budgets budgets.json --out RUN
 """
 
+_BENCHMARK = """Train methods on the same splits of data sets and compare them.
+
+  equipoise benchmark core
+  equipoise benchmark DATA --target label --methods joint,ogm:alpha=0.5,aug --folds 5 --seeds 3 --out RESULTS
+  equipoise benchmark suite.yaml --dry-run
+  equipoise benchmark suite.yaml --search 20 --ray auto
+
+Results are stored run by run: killed or interrupted, the same command goes on, and with more methods it runs what is new.
+"""
+
 # Where each command lives; its module, and torch with it, is imported only when it runs.
 _COMMANDS = {
     "fit": "equipoise.cli.fit",
     "evaluate": "equipoise.cli.evaluate",
     "predict": "equipoise.cli.predict",
+    "diagnose": "equipoise.cli.diagnose",
     "budgets": "equipoise.cli.budgets",
-    "compare": "equipoise.cli.compare",
+    "benchmark": "equipoise.cli.benchmark",
     "methods": "equipoise.cli.methods",
     "data": "equipoise.cli.data",
     "demo": "equipoise.cli.demo",

@@ -19,6 +19,7 @@ from equipoise.methods.base import Method, Phase
 from equipoise.seeding import derive
 from equipoise.training.checkpoint import random_states, restore_random_states
 from equipoise.training.context import Closure, Context
+from equipoise.training.dynamics import Probe, due
 from equipoise.training.optimizers import Freezer, PhaseOptimizer
 from equipoise.training.selection import Selection, copy_state, snapshot, validate
 
@@ -57,6 +58,7 @@ class Loop:
         self.ctx, self.method, self.observers, self._save = ctx, method, observers, save
         self._losses: dict[str, Tensor] = {}
         self._batches = 0
+        self._gradients: dict[str, dict[str, float]] = {}
         self._saved_at = time.monotonic()
         self._stop = False
         self._freezer = Freezer(ctx.model)
@@ -110,12 +112,12 @@ class Loop:
                 break
             if skip == 0:
                 method.on_epoch_start(ctx)
-                self._losses, self._batches = {}, 0
+                self._losses, self._batches, self._gradients = {}, 0, {}
             self._freezer.train_only(phase.parameters(ctx.model))
             ctx.optimizer.start_epoch(ctx.epoch, ctx.epochs)
             ctx.model.train()
             for batch_number, batch in enumerate(loader.epoch((*ctx.stage, ctx.epoch), ctx.sampler.weights, skip), start=skip):
-                self._train_batch(batch_number, batch)
+                self._train_batch(batch_number, batch, batch_number == 0 and due(ctx.epoch, loader.count))
                 if batch_number + 1 < loader.count:
                     self._checkpoint((number, ctx.epoch, batch_number + 1), selection)
             skip = 0
@@ -127,7 +129,7 @@ class Loop:
             method.load_state_dict(ctx, selection.kept["method"])
             ctx.model.load_state_dict(selection.kept["model"])
 
-    def _train_batch(self, number: int, batch: Any) -> None:
+    def _train_batch(self, number: int, batch: Any, watched: bool = False) -> None:
         ctx, method = self.ctx, self.method
         self._seed(number)
         for update in method.updates(ctx, method.transform_batch(ctx, batch)):
@@ -135,7 +137,10 @@ class Loop:
             self._freezer.clear_gradients()
             outputs, losses = method.compute_gradients(ctx, closure)
             method.modulate_gradients(ctx, update, outputs)
+            probe = Probe(ctx) if watched else None
             ctx.optimizer.step()
+            if probe is not None:
+                self._gradients |= probe.result(update, outputs)
             method.after_update(ctx, update, outputs, closure)
             ctx.update += 1
             ctx.updates_done += 1
@@ -174,6 +179,7 @@ class Loop:
             "losses": losses,
             "validation": metrics,
             "coefficients": ctx.take_log(),
+            "gradients": self._gradients,
             "learning_rate": ctx.optimizer.rate,
             "best": best,
         }
@@ -201,6 +207,7 @@ class Loop:
             "optimizer": ctx.optimizer.state_dict(),
             "selection": selection.state_dict(),
             "losses": self._losses,
+            "gradients": self._gradients,
             "log": ctx.log_state(),
             "sampler": ctx.sampler.weights,
             "random": random_states(),
@@ -216,6 +223,7 @@ class Loop:
         selection.load_state_dict(payload["selection"])
         ctx.epochs_done, ctx.updates_done, ctx.update, self._batches = payload["counters"]
         self._losses = {name: value.to(ctx.runtime.device) for name, value in payload["losses"].items()}
+        self._gradients = payload["gradients"]
         ctx.load_log_state(payload["log"])
         ctx.sampler.weights = payload["sampler"]
         restore_random_states(payload["random"])

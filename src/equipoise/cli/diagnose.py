@@ -1,0 +1,196 @@
+"""``equipoise diagnose``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from equipoise.cli.options import gather
+from equipoise.cli.tables import number
+from equipoise.config import SECTIONS, FitConfig
+from equipoise.data.sources import open_dataset
+from equipoise.diagnosis.diagnose import Diagnosis, diagnose, diagnose_data
+from equipoise.diagnosis.material import Estimate
+from equipoise.errors import ConfigError
+from equipoise.files import write_json
+from equipoise.run import CONFIG
+
+FORMATS = ("text", "json")
+
+
+def run(arguments: argparse.Namespace, unknown: Sequence[str]) -> int:
+    """Diagnose a run, or data; print what was found, and write it where asked."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("a diagnosis is made in one process; start equipoise without torchrun")
+    if arguments.format not in FORMATS:
+        raise ConfigError(f"format = {arguments.format!r} is not valid, expected {' or '.join(FORMATS)}")
+    found = _diagnose(arguments, unknown)
+    console = Console(soft_wrap=True)
+    if arguments.out is not None:
+        write_json(Path(arguments.out), found.to_json())
+    if arguments.format == "json":
+        print(json.dumps(found.to_json(), indent=2, ensure_ascii=False, allow_nan=False))
+        return 0
+    print_diagnosis(found, Console())
+    if arguments.out is not None:
+        console.print(f"diagnosis: {arguments.out}", highlight=False, markup=False)
+    return 0
+
+
+def _diagnose(arguments: argparse.Namespace, unknown: Sequence[str]) -> Diagnosis:
+    options = {name: value for name, value in gather(arguments, unknown).items() if name not in ("data", "out")}
+    read = {name: options.pop(name) for name in SECTIONS["read"].__dataclass_fields__ if name in options}
+    if (Path(arguments.source) / CONFIG).is_file():
+        if options:
+            raise ConfigError(
+                f"{arguments.source} is a run, which has its options; leave out {', '.join(f'--{name}' for name in options)}"
+            )
+        return diagnose(arguments.source, arguments.data, alone=arguments.alone, **read)
+    if arguments.data is not None:
+        raise ConfigError(f"--data goes with a run, but {arguments.source} is not a run folder: it has no {CONFIG}")
+    dataset = open_dataset(arguments.source, FitConfig.from_options({**options, **read}).read)
+    return diagnose_data(dataset, alone=arguments.alone, **options)
+
+
+def print_diagnosis(found: Diagnosis, console: Console) -> None:
+    """Print the tables and the verdict of a diagnosis."""
+    data = found.data
+    samples = found.outputs["fused"].samples
+    console.print(
+        f"{found.run['method']['name']} on {data['name']}: test part, {samples} samples, {len(data['classes'])} classes; "
+        "scores are balanced accuracies, intervals 95 %",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
+    tables = (_capacity(found), _contributions(found), _information(found), _pairs(found), _decision(found))
+    for table in tables:
+        if table.row_count:
+            console.print(table)
+    console.print(f"[bold]{escape(found.verdict.text)}[/bold]", highlight=False, soft_wrap=True)
+    for finding in found.verdict.findings:
+        for name, reason in finding.methods:
+            console.print(f"  {finding.kind}: {name} {reason}", highlight=False, markup=False, soft_wrap=True)
+    for note in found.notes:
+        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _table(title: str, first: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column(first, overflow="fold")
+    for words in columns:
+        table.add_column(words, justify="right")
+    return table
+
+
+def _with(estimate: Estimate) -> str:
+    return f"{estimate.value:.3f} ({estimate.low:.2f}..{estimate.high:.2f})"  # no blank inside: it stays on one line
+
+
+def _capacity(found: Diagnosis) -> Table:
+    own, probe = ("own output\nalone", "inside", "gap"), ("probe\nalone", "inside", "gap")
+    table = _table("what a modality reaches alone and inside the model", "modality", *own, *probe, "")
+    for item in found.capacity:
+        table.add_row(
+            escape(item.modality),
+            number(item.alone.value),
+            number(item.inside.value),
+            number(item.gap.value),
+            number(item.alone_probe.value),
+            number(item.inside_probe.value),
+            _with(item.encoder_gap),
+            item.state,
+        )
+    return table
+
+
+def _contributions(found: Diagnosis) -> Table:
+    ways, masked = list(found.coalitions), found.coalitions["mask"]
+    deviations = ", ".join(f"{way} {item.deviation.value:.2f}" for way, item in found.coalitions.items())
+    table = _table(
+        f"Shapley values; equilibrium deviation (0 balanced, 1 one modality): {deviations}",
+        "modality",
+        *(f"absent by\n{way}" for way in ways),
+        "lost\nwithout it",
+        "decided",
+    )
+    for name, removal in masked.removal.items():
+        others = (number(found.coalitions[way].shapley[name].value) for way in ways[1:])
+        table.add_row(
+            escape(name), _with(masked.shapley[name]), *others, _with(removal), f"{100 * found.samples.decided[name]:.0f} %"
+        )
+    return table
+
+
+def _information(found: Diagnosis) -> Table:
+    told = {"fused": found.information.fused, **found.information.modalities}
+    table = _table(
+        f"information and calibration of each output (the labels hold {found.information.label_entropy:.3f} nats)",
+        "output",
+        "information",
+        "by near\nsamples",
+        "temper-\nature",
+        "calibration\nerror",
+        "loss in\ntraining",
+        "loss",
+    )
+    for name, item in told.items():
+        fit = found.generalisation[name]
+        table.add_row(
+            escape(name),
+            _with(item.budget),
+            number(item.neighbours),
+            f"{item.temperature:.2f}",
+            _with(found.calibration[name].error),
+            number(fit.train_loss),
+            number(fit.loss),
+        )
+    return table
+
+
+def _pairs(found: Diagnosis) -> Table:
+    columns = ("redun-\ndant", "unique\nto first", "to\nsecond", "syner-\ngistic", "between", "together", "inter-\naction")
+    table = _table("pairs: information in nats, Shapley interaction of the score", "pair", *columns)
+    crossed = {(one, two): estimate for one, two, estimate in found.coalitions["mask"].interactions}
+    for pair in found.information.pairs:
+        parts = pair.parts["broja"] if pair.parts else {}
+        shown = [number(parts.get(name)) for name in ("redundant", "unique_first", "unique_second", "synergistic")]
+        interaction = crossed.get((pair.first, pair.second))
+        table.add_row(
+            escape(f"{pair.first}, {pair.second}"),
+            *shown,
+            number(pair.between),
+            number(pair.together.budget.value),
+            number(interaction.value if interaction else None),
+        )
+    return table
+
+
+def _decision(found: Diagnosis) -> Table:
+    levels = {"noise": 1.0, "absence": 1.0, "shuffling": 1.0}
+    score = number(found.outputs["fused"].metrics["balanced_accuracy"])
+    table = _table(
+        f"decision layer, and the fused score ({score}) when disturbed",
+        "modality",
+        "weight",
+        "share of logits",
+        "noise 1",
+        "absent",
+        "shuffled",
+    )
+    curves = {(curve.modality, curve.kind): curve for curve in found.robustness}
+    for name, item in found.decision.items():
+        if (name, "noise") in curves:
+            scores = (curves[name, kind].scores[curves[name, kind].levels.index(level)] for kind, level in levels.items())
+            table.add_row(
+                escape(name), number(item.weight), f"{100 * item.share:.0f} %", *(number(score.value) for score in scores)
+            )
+    return table

@@ -1,0 +1,1 @@
+"""Which modality carries what inside a trained model, which one starves, and what to do about it."""

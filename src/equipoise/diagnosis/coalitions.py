@@ -1,0 +1,207 @@
+"""What every coalition of modalities reaches inside the model, from one pass of the encoders, and what each contributes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from equipoise.diagnosis.material import RESAMPLES, Estimate, Material, balanced_estimates, log_probabilities
+from equipoise.functional.bootstrap import balanced_mean, bootstrap, interval
+from equipoise.functional.coalitions import members_of_all, shapley_values
+from equipoise.functional.equilibrium import contribution_shares, equilibrium_deviation
+from equipoise.functional.shapley import EXACT_UP_TO, sampled_shapley, shapley_interactions
+from equipoise.seeding import generator
+
+WAYS = ("mask", "mean", "permutation")
+"""How a modality is taken away: as the model treats one that is missing; its features replaced by their mean over the training
+samples; its features replaced by those of another sample. They disagree where the model never met what it is given."""
+
+_NUMBERS = 2**24
+
+
+@dataclass(frozen=True)
+class CoalitionScore:
+    """What one coalition reaches.
+
+    Attributes:
+        modalities: Its members.
+        score: Balanced accuracy.
+        loss: Mean negative log-likelihood, in nats.
+    """
+
+    modalities: tuple[str, ...]
+    score: Estimate
+    loss: float
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """What modalities contribute to the score when the others are taken away in one way.
+
+    Attributes:
+        scores: Score of each coalition that was evaluated, the empty one left out.
+        shapley: Shapley value of each modality; they sum to the score of all minus that of none.
+        interactions: Shapley interaction index of each pair, as ``[first, second, estimate]``; none beyond 12 modalities.
+        removal: By how much the score falls when this modality alone is taken away.
+        deviation: Equilibrium deviation of the Shapley values: 0 where all are equal, 1 where one modality has everything.
+        standard_error: Of each Shapley value, of the choice of orders; None where all coalitions were evaluated.
+    """
+
+    scores: tuple[CoalitionScore, ...]
+    shapley: dict[str, Estimate]
+    interactions: tuple[tuple[str, str, Estimate], ...]
+    removal: dict[str, Estimate]
+    deviation: Estimate
+    standard_error: dict[str, float] | None
+
+
+def measure_coalitions(material: Material) -> dict[str, Contributions]:
+    """Measure all coalitions, by each way to take a modality away.
+
+    With more than 12 modalities Shapley values come from random orders, and by the first way alone.
+    """
+    ways = WAYS if len(material.names) <= EXACT_UP_TO else WAYS[:1]
+    return {way: _contributions(material, way) for way in ways}
+
+
+def _contributions(material: Material, way: str) -> Contributions:
+    count, target = len(material.names), material.judged.target
+    exact = count <= EXACT_UP_TO
+    every = torch.ones(1, count, dtype=torch.bool)
+    without = every & ~torch.eye(count, dtype=torch.bool)
+    members = all_members(count) if exact else torch.cat([~without, without, every])
+    hits, losses = evaluate(material, way, members)
+    error = None
+    if exact:
+        shapley, removed = shapley_values(hits), hits[-1] - hits[[len(hits) - 1 - 2**number for number in range(count)]]
+    else:
+        known = _remember(lambda rows: evaluate(material, way, rows)[0])
+        shapley, _ = sampled_shapley(known, count)
+        spread = sampled_shapley(lambda rows: balanced_mean(known(rows), target), count)[1]
+        error, removed = dict(zip(material.names, spread.tolist(), strict=True)), hits[-1] - hits[count:-1]
+    pairs = [(one, two) for two in range(count) for one in range(two)] if exact else []
+    together = shapley_interactions(hits) if pairs else hits.new_zeros(0, 0, len(target))
+    shown = [number for number, row in enumerate(members) if bool(row.any())]
+    scores = balanced_estimates(hits[shown], target)
+    crossed = balanced_estimates(torch.stack([together[pair] for pair in pairs]) if pairs else hits[:0], target)
+    return Contributions(
+        tuple(
+            CoalitionScore(_named(material, members[number]), score, float(losses[number].mean()))
+            for number, score in zip(shown, scores, strict=True)
+        ),
+        dict(zip(material.names, balanced_estimates(shapley, target), strict=True)),
+        tuple((material.names[one], material.names[two], found) for (one, two), found in zip(pairs, crossed, strict=True)),
+        dict(zip(material.names, balanced_estimates(removed, target), strict=True)),
+        _deviation(shapley, target),
+        error,
+    )
+
+
+def all_members(count: int) -> Tensor:
+    """Return the members of all coalitions, the empty one first, booleans of shape (2^count, count)."""
+    return torch.cat([torch.zeros(1, count, dtype=torch.bool), members_of_all(count)])
+
+
+def evaluate(material: Material, way: str, members: Tensor) -> tuple[Tensor, Tensor]:
+    """Return which samples coalitions get right, and the loss of each, both float64 of shape (coalitions, samples).
+
+    Where a sample has none of a coalition's modalities, nothing is known: a guess is right as often as there are classes.
+    """
+    hits, losses = [], []
+    for said in outputs_of(material, way, members):
+        right = said.gather(2, material.judged.target.expand(len(said), -1)[:, :, None]).squeeze(2)
+        told = said.amax(2) > said.amin(2)
+        hits.append(torch.where(told, (said.argmax(2) == material.judged.target).double(), material.chance))
+        losses.append(-right)
+    return torch.cat(hits), torch.cat(losses)
+
+
+def outputs_of(material: Material, way: str, members: Tensor) -> Iterator[Tensor]:
+    """Yield log-probabilities of coalitions, float64 of shape (block, samples, classes), in blocks that fit in memory.
+
+    Args:
+        material: The model and its features.
+        way: One of :data:`WAYS`.
+        members: Booleans of shape (coalitions, modalities).
+    """
+    fuse = _ways(material)[way]
+    size = max(1, _NUMBERS // (len(material.judged.target) * len(material.classes)))
+    for block in members.split(size):
+        with torch.no_grad():
+            yield fuse(block)
+
+
+def _ways(material: Material) -> dict[str, Callable[[Tensor], Tensor]]:
+    features, present = material.judged.outputs.features, material.incomplete
+    have = torch.stack([material.judged.present[name] for name in material.names]).double()
+
+    def masked(members: Tensor) -> Tensor:
+        some = members.any(1)
+        said = have.new_zeros(len(members), have.shape[1], len(material.classes)).log_softmax(2)
+        if bool(some.any()):
+            said[some] = log_probabilities(material.model.fusion.coalitions(features, present, members[some]))
+        nothing = members.double() @ have == 0
+        return torch.where(nothing[:, :, None], said.new_tensor(material.chance).log(), said)
+
+    def replaced(others: Mapping[str, Tensor]) -> Callable[[Tensor], Tensor]:
+        def fuse(members: Tensor) -> Tensor:
+            rows = []
+            for row in members.tolist():
+                mixed = {
+                    name: features[name] if member else others[name] for name, member in zip(material.names, row, strict=True)
+                }
+                rows.append(log_probabilities(material.model.fusion(mixed, present)))
+            return torch.stack(rows)
+
+        return fuse
+
+    return {"mask": masked, "mean": replaced(_means(material)), "permutation": replaced(_permuted(material))}
+
+
+def _means(material: Material) -> dict[str, Tensor]:
+    """Return the mean features of the training samples in place of those of each judged sample."""
+    found = {}
+    for name, value in material.judged.outputs.features.items():
+        have = material.train.present[name].to(value.device)
+        mean = material.train.outputs.features[name][have].mean(0) if bool(have.any()) else value.new_zeros(value.shape[1])
+        found[name] = mean.expand_as(value)
+    return found
+
+
+def _permuted(material: Material) -> dict[str, Tensor]:
+    """Return the features of another sample in place of those of each judged sample, among those that have the modality."""
+    found = {}
+    for name, value in material.judged.outputs.features.items():
+        have = material.judged.present[name].nonzero().squeeze(1)
+        order = torch.randperm(len(have), generator=generator(0, "permutation", name))
+        rows = torch.arange(len(value)).index_copy(0, have, have[order])
+        found[name] = value[rows.to(value.device)]
+    return found
+
+
+def _remember(value: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Return a function that computes what it is asked first, and gives it again to whoever asks the same."""
+    known: list[Tensor] = []
+
+    def give(members: Tensor) -> Tensor:
+        if not known:
+            known.append(value(members))
+        return known[0]
+
+    return give
+
+
+def _named(material: Material, row: Tensor) -> tuple[str, ...]:
+    return tuple(name for name, member in zip(material.names, row.tolist(), strict=True) if member)
+
+
+def _deviation(shapley: Tensor, target: Tensor) -> Estimate:
+    def deviate(values: Tensor) -> Tensor:
+        return torch.stack([equilibrium_deviation(contribution_shares(row)) for row in values])
+
+    drawn = bootstrap(lambda counts: deviate(balanced_mean(shapley, target, counts)), len(target), RESAMPLES)
+    low, high = interval(drawn).tolist()
+    return Estimate(float(deviate(balanced_mean(shapley, target)[None])[0]), low, high)

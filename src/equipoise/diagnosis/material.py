@@ -1,0 +1,187 @@
+"""What every measure of a diagnosis starts from: one pass of the model over the training and the judged samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from equipoise.batch import Outputs
+from equipoise.data.dataset import Dataset
+from equipoise.data.fingerprint import fingerprint
+from equipoise.data.loader import Part
+from equipoise.errors import DataError
+from equipoise.functional.bootstrap import balanced_mean, bootstrap, interval
+from equipoise.inference.predictor import Predictor
+from equipoise.nn.multimodal import MultimodalModel
+from equipoise.run import Run
+
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and the 95 % interval that it would have over other samples.
+
+    Attributes:
+        value: The number.
+        low: Lower end.
+        high: Upper end.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+def balanced_estimates(values: Tensor, target: Tensor) -> list[Estimate]:
+    """Return the class-balanced mean of each row, with its interval over resamples of the samples.
+
+    All rows see the same resamples: the interval of a row of differences is that of a paired comparison.
+
+    Args:
+        values: Values of shape (rows, samples), such as hits.
+        target: Class codes of shape (samples,).
+    """
+    if not len(values):
+        return []
+    drawn = bootstrap(lambda counts: balanced_mean(values, target, counts), len(target), RESAMPLES)
+    return [Estimate(*row) for row in torch.vstack([balanced_mean(values, target), interval(drawn)]).T.tolist()]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a model says about some labelled samples; beside outputs and part, everything is on the CPU.
+
+    Attributes:
+        ids: Sample ids of shape (samples,).
+        part: The prepared samples.
+        outputs: What the model gave.
+        target: Class codes of shape (samples,).
+        present: Per modality which samples have it.
+    """
+
+    ids: NDArray[np.str_]
+    part: Part
+    outputs: Outputs
+    target: Tensor
+    present: dict[str, Tensor]
+
+    @cached_property
+    def fused(self) -> Tensor:
+        """Log-probabilities of the fused output, float64 of shape (samples, classes)."""
+        return log_probabilities(self.outputs.logits)
+
+    @cached_property
+    def own(self) -> dict[str, Tensor]:
+        """Log-probabilities of each modality's own output, float64 of shape (samples, classes)."""
+        return {name: log_probabilities(value) for name, value in self.outputs.unimodal.items()}
+
+    @cached_property
+    def features(self) -> dict[str, Tensor]:
+        """Features of each modality, of shape (samples, width)."""
+        return {name: value.float().cpu() for name, value in self.outputs.features.items()}
+
+    def hits(self, said: Tensor) -> Tensor:
+        """Return which samples some log-probabilities (or codes of shape (samples,)) get right, 0 or 1 as float64."""
+        return ((said.argmax(-1) if said.ndim > 1 else said) == self.target).double()
+
+
+def log_probabilities(logits: Tensor) -> Tensor:
+    """Return log-probabilities in double precision, on the CPU."""
+    return logits.detach().cpu().double().log_softmax(-1)
+
+
+def observe(predictor: Predictor, dataset: Dataset) -> Said:
+    """Pass samples through a model once; samples without a label are left out.
+
+    Raises:
+        DataError: No sample has a label.
+    """
+    labelled = np.zeros(0, np.int64) if dataset.target is None else np.flatnonzero(dataset.target >= 0)
+    if not len(labelled):
+        raise DataError(f"{dataset.schema.name}: no sample has a known label, so there is nothing to judge by")
+    dataset = dataset.subset(labelled)
+    assert dataset.target is not None
+    part = predictor.part(dataset)
+    present = {name: torch.from_numpy(mask) for name, mask in dataset.present.items()}
+    return Said(dataset.ids, part, predictor.outputs(part), torch.from_numpy(dataset.target), present)
+
+
+@dataclass(frozen=True)
+class Material:
+    """A trained model and what it says.
+
+    Attributes:
+        predictor: The model.
+        train: What it says about the samples that it was trained on.
+        judged: What it says about samples that training never saw.
+    """
+
+    predictor: Predictor
+    train: Said
+    judged: Said
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The modalities."""
+        return self.predictor.schema.names
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes, in the order of their codes."""
+        return self.predictor.schema.classes
+
+    @property
+    def chance(self) -> float:
+        """The score of guessing."""
+        return 1 / len(self.classes)
+
+    @cached_property
+    def seen(self) -> tuple[str, ...]:
+        """The modalities that some judged sample has."""
+        return tuple(name for name in self.names if bool(self.judged.present[name].any()))
+
+    @property
+    def model(self) -> MultimodalModel:
+        """The module that predicts."""
+        assert isinstance(self.predictor.module, MultimodalModel)
+        return self.predictor.module
+
+    @cached_property
+    def incomplete(self) -> dict[str, Tensor]:
+        """Which judged samples have a modality, for those that some lack, on the device of the model."""
+        part = self.judged.part
+        return {name: mask.to(self.predictor.device) for name, mask in part.present.items() if name not in part.complete}
+
+
+def part_of(run: Run, dataset: Dataset, name: str) -> Dataset:
+    """Return one part of the data that a run was trained on.
+
+    Raises:
+        DataError: These are other data.
+    """
+    if fingerprint(dataset) != run.config["data"]["fingerprint"]:
+        raise DataError(
+            f"{dataset.schema.name}: these are not the data that the run was trained on; a diagnosis needs them, for the "
+            "probes are fitted on the training part"
+        )
+    return dataset.subset(np.array(run.config["split"][name], dtype=np.int64))
+
+
+def gather(run: Run, dataset: Dataset) -> Material:
+    """Pass the training and the test part of a run through its model.
+
+    Raises:
+        DataError: These are other data, or the test part has samples of fewer than two classes.
+    """
+    train, judged = (observe(run.predictor, part_of(run, dataset, name)) for name in ("train", "test"))
+    codes = judged.target.unique().tolist()
+    if len(codes) < 2:
+        names = ", ".join(repr(run.predictor.schema.classes[code]) for code in codes)
+        raise DataError(f"the test part has samples of one class only ({names}), a diagnosis needs at least two")
+    return Material(run.predictor, train, judged)

@@ -1,0 +1,56 @@
+"""What becomes of the fused output when one modality gets noisy, goes missing, or is that of other samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from equipoise.data.loader import Part
+from equipoise.diagnosis.material import Estimate, Material, balanced_estimates, log_probabilities
+from equipoise.evaluation.robustness import noisy, shuffled, thinned
+
+NOISE = (0.0, 0.5, 1.0, 2.0, 4.0)
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How the score falls.
+
+    Attributes:
+        modality: What is disturbed.
+        kind: ``noise`` (level: standard deviations added to standardised inputs), ``absence`` (level: share of the samples that
+            lose the modality; one that has no other keeps it) or ``shuffling`` (level: 0 or 1).
+        levels: The levels; 0 is undisturbed.
+        scores: Balanced accuracy of the fused output at each level.
+    """
+
+    modality: str
+    kind: str
+    levels: tuple[float, ...]
+    scores: tuple[Estimate, ...]
+
+
+def measure_robustness(material: Material) -> list[Curve]:
+    """Measure the curves of each modality that some judged sample has."""
+    kinds: dict[str, tuple[tuple[float, ...], Callable[[Part, str, float], Part]]] = {
+        "noise": (NOISE, noisy),
+        "absence": (SHARES, lambda part, name, level: thinned(part, level, modality=name)),
+        "shuffling": ((0.0, 1.0), lambda part, name, level: shuffled(part, name)),
+    }
+    return [
+        _curve(material, name, kind, levels, partial(change, material.judged.part, name))
+        for name in material.seen
+        for kind, (levels, change) in kinds.items()
+    ]
+
+
+def _curve(material: Material, modality: str, kind: str, levels: tuple[float, ...], change: Callable[[float], Part]) -> Curve:
+    judged = material.judged
+    said = [judged.fused]  # at level 0
+    said += [log_probabilities(material.predictor.outputs(change(level)).logits) for level in levels[1:]]
+    scores = balanced_estimates(torch.stack([judged.hits(item) for item in said]), judged.target)
+    return Curve(modality, kind, levels, tuple(scores))
