@@ -41,7 +41,7 @@ class TimedLoop(Loop):
         self.seconds = []
         super()._run_phase(*arguments)
 
-    def _train_batch(self, number: int, batch: Any) -> None:
+    def _train_batch(self, number: int, batch: Any, watched: bool = False) -> None:
         start = time.process_time()
         super()._train_batch(number, batch)
         if self.ctx.epoch >= EPOCHS // 2:

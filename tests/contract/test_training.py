@@ -192,7 +192,7 @@ def test_default_hyperparameters_differ_from_joint_training(name: str, optimizer
     keys = [key for key in joint.last if encoder_or_fusion(key)]
     moved = max(float((joint.last[key] - start[key]).abs().max()) for key in keys)
     difference = max(float((run.last[key] - joint.last[key]).abs().max()) for key in keys)
-    assert difference > 1e-3 * moved
+    assert difference > 1e-4 * moved  # rounding is below 1e-5 of it
 
 
 def test_parts_of_a_batch_give_the_gradient_of_the_batch(name: str) -> None:

@@ -32,7 +32,8 @@ def flat_projector(energy: Tensor, temperature: float) -> Tensor:
     """
     values, vectors = torch.linalg.eigh(energy)
     place = (values - values[0]) / (values[-1] - values[0]).clamp_min(torch.finfo(values.dtype).tiny)
-    return vectors * (-temperature * place).exp() @ vectors.T
+    projector: Tensor = vectors * (-temperature * place).exp() @ vectors.T
+    return projector
 
 
 def joint_energy(energies: Sequence[Tensor]) -> Tensor:

@@ -43,7 +43,8 @@ def relative_movement(now: Tensor, before: Tensor) -> Tensor:
         >>> relative_movement(torch.tensor([[3.0], [2.0]]), torch.tensor([[2.0], [2.0]]))
         tensor([0.5000, 0.0000])
     """
-    return (now - before).norm(dim=1) / before.norm(dim=1).clamp_min(1e-12)
+    change: Tensor = (now - before).norm(dim=1) / before.norm(dim=1).clamp_min(1e-12)
+    return change
 
 
 def slow_channels(movement: Tensor, share: float) -> Tensor:

@@ -40,7 +40,8 @@ def standing(values: Tensor, sums: Tensor) -> Tensor:
     """
     mean, square = sums[1:] / sums[0].clamp_min(1)
     deviation = (square - mean.square()).clamp_min(1e-12).sqrt()
-    return torch.special.ndtr((values - mean[:, None, None]) / deviation[:, None, None])
+    ranks: Tensor = torch.special.ndtr((values - mean[:, None, None]) / deviation[:, None, None])
+    return ranks
 
 
 def joint_histogram(own: Tensor, together: Tensor, others: Tensor, weights: Tensor, bins: int) -> Tensor:
@@ -146,7 +147,8 @@ def reinforcement(contributions: Tensor, limit: float) -> Tensor:
 
 def _entropy(p: Tensor) -> Tensor:
     """Return ``-sum p log p`` over all axes but the first."""
-    return torch.special.entr(p).flatten(1).sum(1)
+    entropy: Tensor = torch.special.entr(p).flatten(1).sum(1)
+    return entropy
 
 
 def _share(information: Tensor, entropies: Tensor) -> Tensor:

@@ -85,7 +85,7 @@ def best_of(candidates: Tensor, logits: Tensor, available: Tensor, losses: Calla
     """
     if logits.shape[1] == 0:
         raise DataError("fusion weights cannot be chosen: there is no held-out sample")
-    shares = candidates[:, :, None] * available
+    shares = candidates[:, :, None].to(logits) * available
     shares = shares / shares.sum(1, keepdim=True).clamp_min(1e-12)
     fused = torch.einsum("cmn,mno->cno", shares, logits * available[:, :, None])
     return int(torch.stack([losses(values).mean() for values in fused]).argmin())

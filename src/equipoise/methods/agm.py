@@ -72,7 +72,8 @@ class AGM(Method):
         batch, names = update.batch, ctx.modalities
         absent = {name: batch.present[name] for name in names if name not in batch.complete}
         with ctx.runtime.autocast():
-            logits = ctx.model.fusion.coalitions(outputs.features, absent, members_of_all(len(names)).to(ctx.runtime.device)).float()
+            members = members_of_all(len(names)).to(ctx.runtime.device)
+            logits = ctx.model.fusion.coalitions(outputs.features, absent, members).float()
             nobody = torch.zeros(len(batch), dtype=torch.bool, device=logits.device)
             empty = ctx.model.fuse(outputs.features, dict.fromkeys(names, nobody)).to(logits.dtype)
         contributions = shapley_values(torch.cat([empty[None], logits]))
