@@ -242,7 +242,8 @@ def test_what_a_phase_does_not_train_stays_bit_for_bit(name: str) -> None:
     assert all(item.requires_grad for item in ctx.model.parameters())
 
 
-def test_what_the_user_froze_stays_frozen(name: str) -> None:
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_what_the_user_froze_stays_frozen(name: str, optimizer: str) -> None:
     """A pretrained encoder whose parameters need no gradient is used, not trained."""
     frozen = NAMES[0]
 
@@ -250,7 +251,7 @@ def test_what_the_user_froze_stays_frozen(name: str) -> None:
         for item in model.parameters_of(frozen):
             item.requires_grad_(False)
 
-    method, ctx = prepare(name, train=toy_part(**HARD), weight_decay=0.1)
+    method, ctx = prepare(name, train=toy_part(**HARD), weight_decay=0.1, optimizer=optimizer)
     start = weights(ctx.model)
     run = train(method, ctx, change=freeze)
     for key, value in start.items():

@@ -114,7 +114,8 @@ class PhaseOptimizer:
             self._factors[modality] = self._factors.get(modality, 1.0) * factor
         else:
             gradients = [item.grad for item in self._model.parameters_of(modality) if item.grad is not None]
-            torch._foreach_mul_(gradients, factor)
+            if gradients:  # none where the user froze the encoder
+                torch._foreach_mul_(gradients, factor)
 
     @torch.no_grad()
     def step(self) -> None:
