@@ -182,17 +182,14 @@ def test_default_hyperparameters_differ_from_joint_training(name: str, optimizer
     if card.kind == "baseline" and card.neutral == {}:
         pytest.skip("this is joint training")
     fusion = card.fusion or "concat"
-    settings = {"fusion": fusion, "optimizer": optimizer, "train": toy_part(40, **HARD), "epochs": 4}
-    if optimizer == "sgd":
-        settings["learning_rate"] = 0.1  # at the usual one hardly anything moves in so few updates
+    # long enough, and at a rate at which SGD gets somewhere: some methods act on what modalities have learned
+    rate = 0.1 if optimizer == "sgd" else 0.01
+    settings = {"fusion": fusion, "optimizer": optimizer, "train": toy_part(40, signal=4.0), "epochs": 8, "learning_rate": rate}
     joint = train_toy("joint", **settings)
     run = train_toy(name, brisk(name), **settings)
     assert not run.ctx.inert
-    start = joint.phases[0][1]
-    keys = [key for key in joint.last if encoder_or_fusion(key)]
-    moved = max(float((joint.last[key] - start[key]).abs().max()) for key in keys)
-    difference = max(float((run.last[key] - joint.last[key]).abs().max()) for key in keys)
-    assert difference > 1e-4 * moved  # rounding is below 1e-5 of it
+    difference = max(float((run.last[key] - value).abs().max()) for key, value in joint.last.items() if encoder_or_fusion(key))
+    assert difference > 1e-3
 
 
 def test_parts_of_a_batch_give_the_gradient_of_the_batch(name: str) -> None:
