@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from equipoise.benchmark.worker import cost
+from equipoise.benchmark.cost import cost
 from equipoise.config import TrainingOptions
 from equipoise.errors import ConfigError, RunError
 from equipoise.fold import Fold
@@ -35,7 +35,7 @@ class Found:
         failed: How many of them ended in an error.
         score: The best validation score.
         chosen: What the best trial set, by name; empty where the published defaults were best.
-        cost: What all trials cost together, as :func:`~equipoise.benchmark.worker.cost` counts.
+        cost: What all trials cost together, as :func:`~equipoise.benchmark.cost.cost` counts.
     """
 
     method: dict[str, Any]

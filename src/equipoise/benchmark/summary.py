@@ -20,7 +20,7 @@ from equipoise.evaluation.significance import (
 Row = Mapping[str, Any]
 
 COST = ("passes", "forwards", "backwards", "updates", "seconds", "parameters", "peak_memory", "trials")
-"""What a run costs; see :func:`equipoise.benchmark.worker.cost`."""
+"""What a run costs; see :func:`equipoise.benchmark.cost.cost`."""
 
 
 @dataclass(frozen=True)

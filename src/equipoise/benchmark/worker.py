@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
+from equipoise.benchmark.cost import cost
 from equipoise.benchmark.jobs import Job
 from equipoise.config import FitConfig
 from equipoise.data.dataset import Dataset
 from equipoise.errors import EquipoiseError
 from equipoise.fold import Fold
-from equipoise.methods.base import make_method
-from equipoise.run import Run, fit
+from equipoise.run import fit
 from equipoise.training.loop import Interrupted
 
 Row = dict[str, Any]
@@ -99,24 +99,6 @@ class Worker:
 def identity(job: Job) -> Row:
     """Return what every row says about its run, finished or failed."""
     return {"key": job.key, **asdict(job)}
-
-
-def cost(run: Run) -> dict[str, float]:
-    """Return what a run cost.
-
-    Returns:
-        ``passes`` over the training samples (epochs of all phases), ``forwards`` and ``backwards`` in passes of joint training
-        over the training samples (the method's card times the passes: an upper bound where a phase trains a part of the model),
-        optimizer ``updates`` and ``seconds``.
-    """
-    card, passes = make_method(run.summary["method"]).card, len(run.log)
-    return {
-        "passes": passes,
-        "forwards": card.forwards * passes,
-        "backwards": card.backwards * passes,
-        "updates": run.summary["updates"],
-        "seconds": run.summary["seconds"],
-    }
 
 
 def _point(line: Mapping[str, Any]) -> dict[str, Any]:
