@@ -23,7 +23,7 @@ from tests.end_to_end.harness import call
         (["--test-fraction", "1"], "option: test_fraction = 1.0 is out of range, expected less than 1"),
         (["--optimizer", "adamm"], "option: optimizer = 'adamm' is not valid, did you mean 'adamw'?"),
         (["--standardize", "perhaps"], "option: standardize = 'perhaps' is not valid, expected true or false"),
-        (["--method", "omg"], "unknown method 'omg', did you mean 'ogm'?"),
+        (["--method", "ogmm"], "unknown method 'ogmm', did you mean 'ogm'?"),
         (["--method", "ogm", "--method.alhpa", "0.5"], "method ogm: unknown option 'alhpa', did you mean 'alpha'?"),
         (["--method", "ogm", "--method.alpha", "-1"], "method ogm: alpha = -1.0 is out of range, expected at least 0"),
         (["--method", "ogm", "--method.alpha", "much"], "method ogm: alpha = 'much' is not valid, expected a number"),
@@ -108,7 +108,7 @@ def test_what_a_command_needs() -> None:
         call("predict", "run", "digits").error() == "the following arguments are required: --out; see: equipoise predict --help"
     )
     assert call("fitt").error() == "unknown command 'fitt', did you mean 'fit'?"
-    assert call("methods", "omg").error() == "unknown method 'omg', did you mean 'ogm'?"
+    assert call("methods", "ogmm").error() == "unknown method 'ogmm', did you mean 'ogm'?"
     assert call("data", "lst").error().startswith("argument ACTION: invalid choice: 'lst'")
     assert call("--verison").error() == "unknown option '--verison', did you mean '--version'?"
 

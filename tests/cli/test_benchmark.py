@@ -100,8 +100,8 @@ def test_a_search_without_optuna_is_refused_before_anything_runs(tmp_path: Path,
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "processes"), [(signal.SIGKILL, 2), (signal.SIGINT, 2), (signal.SIGINT, 1)])
 def test_stopped_and_started_again(tmp_path: Path, number: int, processes: int) -> None:
-    words = ("benchmark", "wisconsin", "--methods", "joint,late,ogm", "--folds", "4", "--epochs", "30", "--device", "cpu")
-    words = (*words, "--processes", str(processes), "--out", str(tmp_path))
+    words = ("benchmark", "wisconsin", "--methods", "joint,late,ogm", "--folds", "4", "--epochs", "80", "--device", "cpu")
+    words = (*words, "--patience", "none", "--processes", str(processes), "--out", str(tmp_path))
     process = start(*words)
     try:
         limit = time.monotonic() + 60

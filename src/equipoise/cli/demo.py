@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from equipoise.cli.options import gather
+from equipoise.cli.report import PAGE, diagnoses, write_page
 from equipoise.cli.tables import number
 from equipoise.errors import RunError
 from equipoise.run import CONFIG, SUMMARY, Run, fit, load, resume
@@ -45,9 +46,12 @@ def run(arguments: argparse.Namespace, unknown: Sequence[str]) -> int:
         f"{_share(joint, alone, worst):.0%} of what it reaches alone: the shared loss asks only that all of them together be "
         "right, so none is taught to be right by itself."
     )
+    last = list(runs)[-1]
+    write_page(folder / last / PAGE, diagnoses([runs[last]], alone=runs["unimodal"]))
     console.print(f"\nruns: {folder}", highlight=False, markup=False, soft_wrap=True)
     words = f"next: equipoise methods; equipoise data list; equipoise fit {_DATA} --method ogm --out runs/ogm"
     console.print(words, highlight=False, soft_wrap=True)
+    console.print(f"report: {folder / last / PAGE}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 

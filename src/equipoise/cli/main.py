@@ -101,6 +101,16 @@ def _add_measuring(command: Command) -> None:
     diagnose.add_argument("--config", metavar="FILE", help=_CONFIG)
     add_options(diagnose, _ALL)
 
+    report = command("report", "write what a diagnosis of runs found as one HTML file", _REPORT)
+    report.add_argument("runs", nargs="+", metavar="RUN", help="run folder; several are shown side by side")
+    report.add_argument("--data", metavar="DATA", help="the data of the runs, where they are not where they were")
+    report.add_argument("--alone", metavar="RUN", help="run of the method unimodal on the same split [of the runs, or trained]")
+    report.add_argument("--format", default="html", metavar="FORMAT", help="html, or json for programs [html]")
+    report.add_argument(
+        "--out", metavar="FILE", help="file to write [report.html in the folder of the run, or here for several; json: printed]"
+    )
+    add_options(report, ("read",))
+
     budgets = command("budgets", "measure how much each modality alone tells about the target", _BUDGETS)
     budgets.add_argument("data", metavar="DATA", help=_DATA)
     budgets.add_argument(
@@ -168,6 +178,12 @@ that the run was trained on. Given data instead of a run, joint training is diag
   equipoise diagnose DATA --target label
 """
 
+_REPORT = """Write what a diagnosis of runs found as one HTML file, which opens from disk and needs no network.
+
+  equipoise report RUN --alone RUN_OF_UNIMODAL
+  equipoise report RUN OTHER_RUN --out comparison.html
+"""
+
 _BUDGETS = """Measure how much each modality alone tells about the target.
 
 Trains each modality alone (the epoch of least validation loss is kept, unless --monitor says otherwise) and measures on the
@@ -193,6 +209,7 @@ _COMMANDS = {
     "evaluate": "equipoise.cli.evaluate",
     "predict": "equipoise.cli.predict",
     "diagnose": "equipoise.cli.diagnose",
+    "report": "equipoise.cli.report",
     "budgets": "equipoise.cli.budgets",
     "benchmark": "equipoise.cli.benchmark",
     "methods": "equipoise.cli.methods",

@@ -341,7 +341,7 @@ def gradnorm_step(weights: Tensor, norms: Tensor, losses: Tensor, initial: Tenso
     Example:
         >>> ones = torch.ones(2)
         >>> gradnorm_step(ones, torch.tensor([1.0, 3.0]), ones, ones, rate=0.1)
-        tensor([1.0909, 0.9091])
+        tensor([1.2222, 0.7778])
     """
     learned = weights.detach().clone().requires_grad_()
     (slope,) = torch.autograd.grad(gradnorm_loss(learned, norms, losses, initial), learned)

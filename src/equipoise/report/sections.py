@@ -1,0 +1,530 @@
+"""The sections of a page: what a diagnosis says, in words, pictures and tables. Pure functions of its plain data."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from equipoise.config import FitConfig
+from equipoise.methods.base import make_method
+from equipoise.report import charts
+from equipoise.report.blocks import Block, Cell, Commands, Figure, Points, Section, Table, Words, cell, number, table, within
+from equipoise.report.charts import Point
+
+Data = Mapping[str, Any]
+Rows = list[tuple[Any, ...]]
+
+EPOCHS_SHOWN = 60
+"""Rows of the table beside a learning curve; of longer training, every so many epochs are listed."""
+
+COALITIONS_SHOWN = 31
+"""More coalitions than these are listed by size: single modalities, all but one, and all."""
+
+MATRIX_UP_TO = 15
+"""Up to this many classes a confusion matrix is a table too; beyond, the most frequent mistakes are listed."""
+
+WAYS = {
+    "mask": "absent by mask (as the model treats one that is missing)",
+    "mean": "by mean (features replaced by their mean in training)",
+    "permutation": "by permutation (features of another sample)",
+}
+
+STATES = {
+    "starved": "its encoder learned less inside than alone",
+    "held": "its encoder learned as much inside as alone",
+    "over-fed": "its encoder learned more inside than alone",
+    "unclear": "too few samples to tell",
+}
+
+METRICS = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro-F1",
+    "auroc": "AUROC",
+    "nll": "log-loss (nats)",
+    "brier": "Brier score",
+    "ece": "calibration error",
+}
+
+
+def sections(found: Data) -> list[Section]:
+    """Return all sections of a diagnosis.
+
+    Args:
+        found: What :meth:`equipoise.diagnosis.diagnose.Diagnosis.to_json` returns.
+    """
+    made = (
+        _verdict,
+        _capacity,
+        _coalitions,
+        _information,
+        _dynamics,
+        _modalities,
+        _confusion,
+        _calibration,
+        _robustness,
+        _samples,
+        _data,
+        _reproduction,
+    )
+    return [make(found) for make in made if make is not _dynamics or found["dynamics"]]
+
+
+def _point(value: Data | float | None) -> Point:
+    return (value["value"], value["low"], value["high"]) if isinstance(value, Mapping) else (value, None, None)
+
+
+def _verdict(found: Data) -> Section:
+    verdict = found["verdict"]
+    blocks: list[Block] = [Words(verdict["text"])]
+    for finding in verdict["findings"]:
+        rows = [(item["modality"], item["words"], item["estimate"]) for item in finding["evidence"]]
+        drawn = [(name, [(words, _point(estimate))]) for name, words, estimate in rows]
+        title = f"Evidence: {finding['kind']}"
+        shown = table(title, ("modality", "number", "value (95 % interval)"), rows)
+        said = "; ".join(dict.fromkeys(words for _, words, _ in rows))
+        blocks.append(Figure(title, charts.bars(title, drawn), shown, (), f"Drawn: {said}."))
+        blocks.append(Words(f"What addresses it ({finding['kind']}):"))
+        blocks.append(Points(tuple((name, reason) for name, reason in finding["methods"])))
+        blocks.append(Commands((_command(found, {"name": finding["methods"][0][0]}, "RUN"),)))
+    if verdict["unclear"]:
+        rows = [(item["modality"], item["words"], item["estimate"]) for item in verdict["unclear"]]
+        blocks.append(table("Too few samples to decide", ("modality", "number", "value (95 % interval)"), rows))
+    states = [
+        (item["modality"], item["state"], STATES[item["state"]], f"{100 * found['samples']['decided'][item['modality']]:.0f} %")
+        for item in found["capacity"]
+    ]
+    blocks.append(table("State of each modality", ("modality", "state", "meaning", "decided"), states))
+    scored = [(name, item["samples"], *(item["metrics"][key] for key in METRICS)) for name, item in found["outputs"].items()]
+    blocks.append(table("Metrics on the test part", ("output", "samples", *METRICS.values()), scored))
+    if found["notes"]:
+        blocks.append(Points(tuple(("note", note) for note in found["notes"])))
+    intro = "What is wrong, by stated rules, and what to do. Scores are balanced accuracies on the test part, intervals 95 %."
+    return Section("verdict", "Verdict", intro, blocks)
+
+
+def _capacity(found: Data) -> Section:
+    kinds = {"own output": ("alone", "inside", "gap"), "linear probe": ("alone_probe", "inside_probe", "encoder_gap")}
+    blocks: list[Block] = []
+    for words, (alone, inside, gap) in kinds.items():
+        rows = [(item["modality"], item[alone], item[inside], item[gap], item["state"]) for item in found["capacity"]]
+        drawn = [(name, [("alone", _point(one)), ("inside", _point(two))]) for name, one, two, *_ in rows]
+        title = f"Alone and inside the model, by {words}"
+        shown = table(title, ("modality", "alone", "inside", "gap", "state"), rows)
+        chance = 1 / len(found["data"]["classes"])
+        seen = f"The vertical line marks a guess ({chance:.2f})."
+        blocks.append(Figure(title, charts.bars(title, drawn, chance), shown, ("alone", "inside"), seen))
+    f1 = [(item["modality"], item["samples"], *item["macro_f1"].values()) for item in found["capacity"]]
+    heads = ("modality", "samples", "alone", "probe alone", "inside", "probe inside")
+    blocks.append(table("The same as macro-F1", heads, f1))
+    intro = (
+        "What each modality reaches in a model of its own, against its branch inside this model. The probe is a linear "
+        "classifier on frozen features: its gap is what the encoder lost, and decides the state."
+    )
+    return Section("capacity", "Capacity gaps", intro, blocks)
+
+
+def _coalitions(found: Data) -> Section:
+    ways = found["coalitions"]
+    masked = ways["mask"]
+    names = list(masked["shapley"])
+    rows = [(name, *(ways[way]["shapley"][name] for way in ways), masked["removal"][name]) for name in names]
+    title = "Shapley value of each modality"
+    drawn = [(row[0], [(way, _point(value)) for way, value in zip(ways, row[1:-1], strict=True)]) for row in rows]
+    shown = table(title, ("modality", *ways, "score lost without it"), rows)
+    sums = "They sum to the score of all modalities minus that of a guess."
+    blocks: list[Block] = [Figure(title, charts.bars(title, drawn), shown, tuple(WAYS[way] for way in ways), sums)]
+    title = "Equilibrium deviation (0 balanced, 1 one modality has everything)"
+    spread = [(f"absent by {way}", item["deviation"]) for way, item in ways.items()]
+    drawn = [(words, [("", _point(value))]) for words, value in spread]
+    blocks.append(Figure(title, charts.bars(title, drawn), table(title, ("way", "deviation"), spread)))
+    if masked["standard_error"]:
+        errors = list(masked["standard_error"].items())
+        blocks.append(table("Standard error of the Shapley values, of the choice of orders", ("modality", "error"), errors))
+    blocks.append(_scores(masked["scores"], len(names)))
+    if masked["interactions"]:
+        blocks.append(_interactions(masked["interactions"], names))
+    intro = "What subsets of the modalities reach inside this model, and what each modality contributes to the score."
+    return Section("coalitions", "Coalitions and Shapley values", intro, blocks)
+
+
+def _scores(scores: Sequence[Data], count: int) -> Figure:
+    kept = [item for item in scores if len(scores) <= COALITIONS_SHOWN or len(item["modalities"]) in (1, count - 1, count)]
+    kept = sorted(kept, key=lambda item: (len(item["modalities"]), -item["score"]["value"]))
+    rows = [(" + ".join(item["modalities"]), item["score"], item["loss"]) for item in kept]
+    title = "Score of coalitions, the others absent by mask"
+    drawn = [(name, [("", _point(score))]) for name, score, _ in rows]
+    shown = table(title, ("coalition", "score", "log-loss (nats)"), rows)
+    left = len(scores) - len(kept)
+    words = f"{left} coalitions between one modality and all but one are left out here, not in the JSON." if left else ""
+    return Figure(title, charts.bars(title, drawn), shown, (), words)
+
+
+def _interactions(pairs: Sequence[Sequence[Any]], names: Sequence[str]) -> Figure:
+    known = {(one, two): estimate for one, two, estimate in pairs}
+    cells = [[known.get((one, two)) or known.get((two, one)) for two in names] for one in names]
+    values = [[None if item is None else item["value"] for item in row] for row in cells]
+    texts = [["" if value is None else f"{value:.2f}" for value in row] for row in values]
+    title = "Shapley interaction of pairs"
+    shown = table(title, ("first", "second", "interaction"), pairs)
+    words = "Above 0 the two are worth more together than apart; below 0 they say the same."
+    return Figure(title, charts.heat(title, names, names, values, texts), shown, (), words)
+
+
+def _information(found: Data) -> Section:
+    told = found["information"]
+    outputs = {"fused": told["fused"], **told["modalities"]}
+    entropy = told["label_entropy"]
+    title = "Information of each output about the class, in nats"
+    rows: Rows = [(name, item["budget"], item["neighbours"], item["temperature"], item["raw"]) for name, item in outputs.items()]
+    drawn = [(name, [("", _point(item["budget"]))]) for name, item in outputs.items()]
+    shown = table(title, ("output", "budget", "by near samples", "temperature", "budget unscaled"), rows)
+    words = f"The vertical line marks all that there is to tell: the labels hold {number(entropy)} nats."
+    blocks: list[Block] = [Figure(title, charts.bars(title, drawn, entropy), shown, (), words)]
+    parts = {"redundant": "both say", "unique_first": "only the first", "unique_second": "only the second"}
+    parts["synergistic"] = "only both together"
+    pairs = [pair for pair in told["pairs"] if pair["parts"]]
+    if pairs:
+        title = "What pairs tell: said twice, by one alone, or only together (nats)"
+        broja = [(f"{pair['first']}, {pair['second']}", pair["parts"]["broja"]) for pair in pairs]
+        stacked = [(name, [(words, values[key]) for key, words in parts.items()]) for name, values in broja]
+        all_ways = [
+            (f"{pair['first']}, {pair['second']}", way, *(values[key] for key in parts))
+            for pair in pairs
+            for way, values in pair["parts"].items()
+        ]
+        shown = table(title, ("pair", "decomposition", *parts.values()), all_ways)
+        words = "Drawn: the decomposition broja, of the classes that both name by themselves."
+        blocks.append(Figure(title, charts.stacks(title, stacked), shown, tuple(parts.values()), words))
+    if told["pairs"]:
+        rows = [(item["first"], item["second"], item["between"], item["together"]["budget"]) for item in told["pairs"]]
+        blocks.append(table("Pairs", ("first", "second", "information between them", "told together"), rows))
+    fits = found["generalisation"].items()
+    heads = ("output", "score in training", "score", "loss in training", "loss", "loss above class frequencies")
+    rows = [(name, item["train_score"], item["score"], item["train_loss"], item["loss"], item["excess"]) for name, item in fits]
+    blocks.append(table("What holds on new samples", heads, rows))
+    intro = "How much the outputs tell about the class, in nats, and how much of it is said twice."
+    return Section("information", "Information and budgets", intro, blocks)
+
+
+def _dynamics(found: Data) -> Section:
+    course = found["dynamics"]
+    blocks: list[Block] = [_course(course, "Loss in training", course["losses"])]
+    validation = course["validation"]
+    for key, words in (("loss", "Loss in validation"), ("macro_f1", "Macro-F1 in validation")):
+        curves = {name: values[key] for name, values in validation.items() if key in values}
+        if curves:
+            blocks.append(_course(course, words, curves))
+    groups: dict[str, dict[str, Sequence[float | None]]] = {}
+    for name, values in course["coefficients"].items():
+        group, _, member = name.partition(".")
+        groups.setdefault(group, {})[member or group] = values
+    for name, curves in groups.items():
+        blocks.append(_course(course, f"Coefficient of the method: {name}", curves))
+    measured = course["gradients"]
+    kinds = {
+        "norm": "Length of the gradient of each encoder",
+        "share": "Share of each encoder in the steps",
+        "cosine": "Cosine of the gradients of own and joint loss",
+    }
+    for key, words in kinds.items():
+        curves = {name: values[key] for name, values in measured.items() if key in values}
+        if curves:
+            blocks.append(_course(course, words, curves))
+    blocks.append(_course(course, "Learning rate", {"learning rate": course["learning_rate"]}))
+    intro = "The course of training, epoch by epoch, with what the method weighed and noted."
+    if len(set(course["phases"])) > 1:
+        intro += " Vertical lines mark where a phase begins."
+    return Section("training", "Learning curves", intro, blocks)
+
+
+def _course(course: Data, title: str, curves: Mapping[str, Sequence[float | None]]) -> Figure:
+    phases, epochs = course["phases"], course["epochs"]
+    at = list(range(1, len(epochs) + 1))
+    starts = [(place, phases[place - 1]) for place in at[1:] if phases[place - 1] != phases[place - 2]]
+    lines = {name: [_point(value) for value in values] for name, values in curves.items()}
+    known = [row for row in range(len(at)) if any(values[row] is not None for values in curves.values())]
+    step = -(-len(known) // EPOCHS_SHOWN) or 1
+    kept = sorted({*known[::step], *known[-1:]})
+    rows = [(at[row], phases[row], epochs[row], *(_precise(values[row]) for values in curves.values())) for row in kept]
+    shown = table(title, ("place", "phase", "epoch", *curves), rows)
+    words = f"The table lists one in {step} of the epochs that have a value, and the last." if step > 1 else ""
+    legend = tuple(curves) if len(curves) > 1 else ()
+    return Figure(title, charts.lines(title, at, lines, "epoch", starts), shown, legend, words)
+
+
+def _precise(value: float | None) -> Cell:
+    """Return the cell of a number of which three decimals may say nothing."""
+    shown = cell(value)
+    return shown if value is None or value == 0 or abs(value) >= 0.01 else Cell(f"{value:.2e}", value)
+
+
+def _modalities(found: Data) -> Section:
+    classes, decision = found["data"]["classes"], found["decision"]
+    capacity = {item["modality"]: item for item in found["capacity"]}
+    blocks: list[Block] = []
+    for name, item in capacity.items():
+        parts = found["samples"]
+        right = parts["right"][name]
+        rows = [
+            ("state", f"{item['state']}: {STATES[item['state']]}"),
+            ("alone, own output", item["alone"]),
+            ("inside, own output", item["inside"]),
+            ("alone, linear probe", item["alone_probe"]),
+            ("inside, linear probe", item["inside_probe"]),
+            ("Shapley value (mask)", found["coalitions"]["mask"]["shapley"][name]),
+            ("score lost without it", found["coalitions"]["mask"]["removal"][name]),
+            ("budget, in nats", found["information"]["modalities"][name]["budget"]),
+            ("calibration error", found["calibration"][name]["error"]),
+            ("loss in training, in nats", found["generalisation"][name]["train_loss"]),
+            ("loss, in nats", found["generalisation"][name]["loss"]),
+            ("weight in the decision layer", decision[name]["weight"]),
+            ("length of its features", decision[name]["reach"]),
+            ("share of the logits", decision[name]["share"]),
+            ("samples that it decided", f"{100 * parts['decided'][name]:.0f} %"),
+            ("of these right", "-" if right is None else f"{100 * right:.0f} %"),
+            ("samples that have it, test", item["samples"]),
+        ]
+        blocks.append(table(f"Modality {name}", ("measure", "value"), rows))
+    for key, title, words in (
+        ("ability", "Per class: how often its own output is right", "What each modality can do."),
+        ("class_share", "Per class: its share of the logits", "What the decision layer makes of it."),
+    ):
+        values = [[decision[name][key][label] for name in capacity] for label in classes]
+        texts = [[number(value)[:4] for value in row] for row in values]
+        shown = table(title, ("class", *capacity), [(label, *row) for label, row in zip(classes, values, strict=True)])
+        blocks.append(Figure(title, charts.heat(title, classes, list(capacity), values, texts), shown, (), words))
+    return Section("modalities", "Modality by modality", "Everything about each modality in one place.", blocks)
+
+
+def _confusion(found: Data) -> Section:
+    classes = found["data"]["classes"]
+    blocks: list[Block] = []
+    for name, item in found["outputs"].items():
+        counts = item["confusion"]
+        title = f"Confusion of {name}"
+        picture = charts.heat(title, classes, classes, counts, [list(map(str, row)) for row in counts])
+        words = "Rows are true classes, columns predicted ones."
+        blocks.append(Figure(title, picture, _counts(title, classes, counts), (), words))
+    fused, *others = ((name, item["classes"]) for name, item in found["outputs"].items())
+    rows = [
+        (row["class"], row["support"], row["precision"], row["recall"], row["f1"], *(own[place]["f1"] for _, own in others))
+        for place, row in enumerate(fused[1])
+    ]
+    heads = ("class", "samples", "precision", "recall", "F1", *(f"F1 of {name}" for name, _ in others))
+    blocks.append(table("Classes: the fused output, and each modality's own", heads, rows))
+    intro = "Which classes are taken for which, by the fused output and by each modality's own."
+    return Section("confusion", "Confusion matrices", intro, blocks)
+
+
+def _counts(title: str, classes: Sequence[str], counts: Sequence[Sequence[int]]) -> Table:
+    if len(classes) <= MATRIX_UP_TO:
+        return table(title, ("true class", *classes), [(label, *row) for label, row in zip(classes, counts, strict=True)])
+    mistakes = [
+        (classes[true], classes[said], count)
+        for true, row in enumerate(counts)
+        for said, count in enumerate(row)
+        if count and true != said
+    ]
+    mistakes.sort(key=lambda row: -row[2])
+    return table(f"{title}: the most frequent mistakes", ("true class", "predicted", "samples"), mistakes[:100])
+
+
+def _calibration(found: Data) -> Section:
+    measured = found["calibration"]
+    title = "Expected calibration error of each output"
+    rows = [(name, item["error"], item["loss"], item["brier"]) for name, item in measured.items()]
+    drawn = [(name, [("", _point(error))]) for name, error, *_ in rows]
+    shown = table(title, ("output", "calibration error", "log-loss (nats)", "Brier score"), rows)
+    blocks: list[Block] = [Figure(title, charts.bars(title, drawn), shown)]
+    for name, item in measured.items():
+        curve = (item["confidence"], item["accuracy"], item["samples"])
+        title = f"Reliability of {name}"
+        bins = [row for row in zip(*curve, strict=True) if row[2]]
+        shown = table(title, ("confidence", "right", "samples"), bins)
+        words = "Below the line it is surer than it is right. Larger dots are more samples."
+        blocks.append(Figure(title, charts.reliability(title, *curve), shown, (), words))
+    return Section("calibration", "Calibration", "Whether the confidence of each output can be believed.", blocks)
+
+
+def _robustness(found: Data) -> Section:
+    kinds = {
+        "noise": ("Score when one modality gets noisy", "standard deviations of noise"),
+        "absence": ("Score when one modality goes missing", "share of samples that lose it"),
+        "shuffling": ("Score when one modality is that of other samples", "0: undisturbed, 1: shuffled"),
+    }
+    blocks: list[Block] = []
+    for kind, (title, across) in kinds.items():
+        curves = {item["modality"]: item for item in found["robustness"] if item["kind"] == kind}
+        if not curves:
+            continue
+        levels = next(iter(curves.values()))["levels"]
+        lines = {name: [_point(score) for score in item["scores"]] for name, item in curves.items()}
+        rows = [(f"{level:g}", *(item["scores"][row] for item in curves.values())) for row, level in enumerate(levels)]
+        shown = table(title, (across, *curves), rows)
+        blocks.append(Figure(title, charts.lines(title, levels, lines, across), shown, tuple(curves)))
+    return Section("robustness", "Robustness", "What becomes of the fused score when one modality is disturbed.", blocks)
+
+
+def _samples(found: Data) -> Section:
+    told = found["samples"]
+    title = "Who decided"
+    rows = [(name, share, told["right"][name]) for name, share in told["decided"].items()]
+    drawn = [(name, [("decided", _point(share)), ("right", _point(right))]) for name, share, right in rows]
+    shown = table(title, ("modality", "share of samples that it decided", "of these right"), rows)
+    blocks: list[Block] = [Figure(title, charts.bars(title, drawn), shown, ("decided", "of these right"))]
+    names = list(told["decided"])
+    listed = [
+        (
+            item["id"],
+            item["label"],
+            item["predicted"],
+            "right" if item["label"] == item["predicted"] else "wrong",
+            item["confidence"],
+            item["decided"],
+            item["disagreement"],
+            *(f"{item['own'][name][0]} {item['own'][name][1]:.2f}" if name in item["own"] else "absent" for name in names),
+            *(item["contributions"][name] for name in names),
+        )
+        for item in told["samples"]
+    ]
+    heads = ("sample", "class", "predicted", "outcome", "confidence", "decided by", "disagreement")
+    said, worth = [f"{name} says" for name in names], [f"{name} contributes" for name in names]
+    blocks.append(table("Samples of most disagreement", (*heads, *said, *worth), listed, search=True))
+    intro = f"Where modalities disagree most. Mean disagreement of all samples: {number(told['disagreement'])} nats."
+    return Section("samples", "Sample by sample", intro, blocks)
+
+
+def _data(found: Data) -> Section:
+    facts = found["data"]
+    rows = [
+        ("name", facts["name"]),
+        ("source", "data in memory" if facts["source"] is None else str(facts["source"])),
+        ("fingerprint", facts["fingerprint"]),
+        ("split", str(facts["split"])),
+        ("fingerprint of the split", facts["split_hash"]),
+        *((f"samples for {part}", count) for part, count in facts["samples"].items()),
+    ]
+    present = [(name, *(facts["present"][part][name] for part in facts["present"])) for name in facts["modalities"]]
+    classes = [(name, *(facts["of_class"][part][name] for part in facts["of_class"])) for name in facts["classes"]]
+    blocks: list[Block] = [
+        table("Data and split", ("fact", "value"), rows),
+        table("Samples that have each modality", ("modality", *facts["present"]), present),
+        table("Samples of each class", ("class", *facts["of_class"]), classes),
+    ]
+    return Section("data", "Data and split", "What the model was trained and judged on.", blocks)
+
+
+def _reproduction(found: Data) -> Section:
+    run = found["run"]
+    folder = run["folder"] or "RUN"
+    commands = (_command(found, _unusual(run["options"]["method"]), folder), shlex.join(["equipoise", "report", folder]))
+    own = [name for name, encoder in run["encoders"].items() if "class" in encoder]
+    blocks: list[Block] = [Commands(commands)]
+    if found["data"]["source"] is None:
+        blocks.append(Words("The data were in memory: DATA stands for a file or folder that holds them."))
+    if own:
+        blocks.append(Words(f"Encoders of the user's own cannot be named in a command: {', '.join(own)}."))
+    versions = [*run["versions"].items(), *((key, str(value)) for key, value in run["hardware"].items())]
+    phases = [(name, item["epochs"], item["selected_epoch"]) for name, item in run["phases"].items()]
+    cost = [("parameters", run["parameters"]), ("updates", run["updates"]), ("seconds of training", float(run["seconds"]))]
+    cost.append(("seconds of the diagnosis", float(found["seconds"])))
+    method = [(key, _plain(value)) for key, value in run["method"].items()]
+    blocks += [
+        table("Method", ("setting", "value"), method),
+        table("Phases of training", ("phase", "epochs", "selected epoch"), phases),
+        table("Cost", ("measure", "value"), cost),
+        table("Versions and machine", ("what", "value"), [*versions, ("report", found["equipoise"])]),
+        table("Options", ("option", "value"), [(key, _plain(value)) for key, value in run["options"].items()]),
+        table("Encoders and fusion", ("part", "value"), [(key, _plain(value)) for key, value in _parts(run).items()]),
+    ]
+    notes = [("note", note) for note in run["notes"]]
+    if run["inert"]:
+        notes.append(("note", "every coefficient of the method kept its neutral value: it did nothing in this run"))
+    if notes:
+        blocks.append(Points(tuple(notes)))
+    return Section("reproduction", "Configuration and commands", "How to get this again.", blocks)
+
+
+def _parts(run: Data) -> dict[str, Any]:
+    return {**{f"encoder of {name}": value for name, value in run["encoders"].items()}, "fusion": run["fusion"]}
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _command(found: Data, method: Any, folder: str) -> str:
+    """Return the command that trains as the run was trained, with a method; only what is not the default is named."""
+    usual = FitConfig().to_options()
+    words = ["equipoise", "fit", str(found["data"]["source"] or "DATA"), *_words("method", method)]
+    for name, value in found["run"]["options"].items():
+        if name != "method" and value != usual.get(name):
+            words += _words(name, value)
+    return shlex.join([*words, "--out", folder])
+
+
+def _unusual(method: Data) -> Data:
+    """Return the description of a method without the hyper-parameters that it has anyway."""
+    usual = make_method({"name": method["name"]}).hyperparameters()
+    return {key: value for key, value in method.items() if key == "name" or value != usual.get(key)}
+
+
+def _words(name: str, value: Any) -> list[str]:
+    """Return an option as words of the command line; a component with options of its own as several."""
+    if not isinstance(value, Mapping) or name == "modalities":
+        return [f"--{name.replace('_', '-')}", _plain(value)]
+    words = [f"--{name}", str(value["name"])] if "name" in value else []
+    for key, item in value.items():
+        if key != "name":
+            words += _words(f"{name}.{key}", item) if isinstance(item, Mapping) else [f"--{name}.{key}", _plain(item)]
+    return words
+
+
+def comparison(found: Sequence[Data]) -> Section:
+    """Return the section that shows runs side by side.
+
+    Args:
+        found: Their diagnoses as plain data.
+    """
+    names = titles(found)
+    rows = [
+        (
+            name,
+            item["data"]["name"],
+            item["verdict"]["headline"],
+            *(item["outputs"]["fused"]["metrics"][key] for key in METRICS),
+            item["coalitions"]["mask"]["deviation"],
+            float(item["run"]["seconds"]),
+        )
+        for name, item in zip(names, found, strict=True)
+    ]
+    heads = ("run", "data", "verdict", *METRICS.values(), "deviation", "seconds")
+    blocks: list[Block] = [table("Fused output on the test part", heads, rows)]
+    modalities = list(dict.fromkeys(item["modality"] for run in found for item in run["capacity"]))
+    for key, words in (("inside", "own output"), ("inside_probe", "linear probe")):
+        scores = [{item["modality"]: (item[key], item["state"]) for item in run["capacity"]} for run in found]
+        title = f"What each modality reaches inside, by {words}"
+        drawn = [
+            (name, [(run, _point(score[name][0] if name in score else None)) for run, score in zip(names, scores, strict=True)])
+            for name in modalities
+        ]
+        shown = [
+            (name, *(f"{within(score[name][0])}, {score[name][1]}" if name in score else "-" for score in scores))
+            for name in modalities
+        ]
+        blocks.append(Figure(title, charts.bars(title, drawn), table(title, ("modality", *names), shown), tuple(names)))
+    if len({(item["data"]["fingerprint"], item["data"]["split_hash"]) for item in found}) > 1:
+        blocks.append(Words("The runs differ in their data or split, so their numbers cannot be compared directly."))
+    return Section("comparison", "Runs side by side", "The main numbers of all runs; each run follows in full.", blocks)
+
+
+def titles(found: Sequence[Data]) -> list[str]:
+    """Return a name of each run by which readers can tell them apart: its method, and its folder where methods repeat."""
+    methods = [item["run"]["method"]["name"] for item in found]
+    return [
+        name if methods.count(name) == 1 else f"{name} ({item['run']['folder'] or place})"
+        for place, (name, item) in enumerate(zip(methods, found, strict=True), start=1)
+    ]
