@@ -239,6 +239,8 @@ def _alone(run: Run, dataset: Dataset, given: Run | str | Path | None, progress:
 
 
 def _log(run: Run) -> list[dict[str, Any]]:
+    if run.log:
+        return list(run.log)
     path = None if run.folder is None else run.folder / METRICS
     return read_lines(path) if path is not None and path.is_file() else []
 
