@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +73,17 @@ def test_a_diagnosis_is_plain_data(runs: tuple[Path, Path]) -> None:
 def test_numbers_do_not_depend_on_whether_the_run_was_stored(runs: tuple[Path, Path]) -> None:
     stored = equipoise.diagnose(runs[0], alone=runs[1]).to_json()
     trained = equipoise.diagnose(equipoise.fit("wisconsin", epochs=3, **QUICK), progress=False).to_json()
-    for key in ("capacity", "coalitions", "information", "calibration", "decision", "robustness", "samples", "generalisation"):
+    keys = ("capacity", "coalitions", "information", "calibration", "decision", "robustness", "samples", "generalisation")
+    for key in (*keys, "dynamics"):
         assert stored[key] == trained[key], key
-    assert "the run kept no log" in trained["notes"][-1]
-    assert trained["dynamics"] is None
+
+
+def test_a_run_without_its_log_says_so(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(runs[0], tmp_path / "run"))
+    (copied / "metrics.jsonl").unlink()
+    found = equipoise.diagnose(copied, alone=runs[1]).to_json()
+    assert "the run kept no log" in found["notes"][-1]
+    assert found["dynamics"] is None
 
 
 def test_data_are_diagnosed_by_training_joint() -> None:
