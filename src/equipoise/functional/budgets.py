@@ -17,7 +17,7 @@ from equipoise.errors import ConfigError, DataError, suggest
 STRENGTHS = ("gap", "constant", "inverse")
 
 PRIOR_TEMPERATURE = 0.25
-"""Temperature of the prior in nats, our choice: of 1, 1/2, 1/4 and 1/8 on development samples (``benchmarks/results/emphasis_study.md``)."""
+"""Temperature of the prior in nats, our choice: by development samples (``benchmarks/results/emphasis_study.md``)."""
 
 
 def mean_entropy(logits: Tensor) -> Tensor:
