@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -97,7 +98,16 @@ def test_a_search_without_optuna_is_refused_before_anything_runs(tmp_path: Path,
     assert not (tmp_path / "out").exists()
 
 
+@pytest.fixture
+def terminal() -> Iterator[None]:
+    """As at a terminal: what is started in the background ignores Ctrl-C, and what it starts does too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("terminal")
 @pytest.mark.parametrize(("number", "processes"), [(signal.SIGKILL, 2), (signal.SIGINT, 2), (signal.SIGINT, 1)])
 def test_stopped_and_started_again(tmp_path: Path, number: int, processes: int) -> None:
     words = ("benchmark", "wisconsin", "--methods", "joint,late,ogm", "--folds", "4", "--epochs", "80", "--device", "cpu")

@@ -74,6 +74,15 @@ class StoppedTwice(Joint):
         time.sleep(1)
 
 
+@pytest.fixture
+def terminal() -> Iterator[None]:
+    """As at a terminal: what is started in the background ignores Ctrl-C, and what it starts does too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("terminal")
 def test_a_second_ctrl_c_stops_at_once() -> None:
     _, ctx = prepare("joint")
     with pytest.raises(KeyboardInterrupt):
