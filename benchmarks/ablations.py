@@ -89,8 +89,8 @@ NOTES = [
     "'against the first line': difference of the fused macro-F1 in points, with the 95 % interval of the paired test corrected "
     "for overlapping training sets (Nadeau and Bengio 2003), not adjusted for the number of lines. Nothing was chosen by this "
     "table: it says what each part does, not which setting to use.",
-    "mi_balance: variants of stage B's weights equal the default to the last digit where the selected epoch lies in its warm-up, in "
-    "which all weights are 1; on tcga_brca it does, since stage A has trained the branches already.",
+    "mi_balance: variants of stage B's weights equal the default to the last digit where the selected epoch lies in its warm-up, "
+    "in which all weights are 1; on tcga_brca it does, since stage A has trained the branches already.",
     "With a graph a modality's neighbours were chosen by all modalities (unless 'own'), so its own output is no longer what it "
     "knows alone.",
 ]
