@@ -92,7 +92,7 @@ def main() -> None:
         "'absent': each modality of each test sample is taken away with that probability; a sample keeps at least one. 'noise' "
         "is Gaussian, its standard deviation in standard deviations of the inputs.",
     ]
-    notes.insert(0, f"{arguments.seeds} seeds per fold.")
+    notes.insert(0, f"Seeds per fold: {arguments.seeds}.")
     report("robustness", "Calibration and robustness", tables, notes)
 
 

@@ -223,8 +223,10 @@ def test_one_modality_and_no_log() -> None:
     rng = np.random.default_rng(0)
     data, target = {"only": rng.standard_normal((80, 3)).astype(np.float32)}, rng.integers(0, 2, 80)
     run = equipoise.fit(data, target=target, epochs=1, **QUICK)
-    page = Page(render([equipoise.diagnose(run, data, target=target, progress=False).to_json()]))
+    found = equipoise.diagnose(run, data, target=target, progress=False).to_json()
+    page = Page(render([found | {"dynamics": None}]))
     assert [row[0] for row in page.cells("State of each modality")] == ["only"]
+    assert "Learning curves" in Page(render([found])).text
     assert "Learning curves" not in page.text
     assert "Shapley interaction of pairs" not in page.tables
 
