@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rich.console import Console
 from equipoise._version import __version__
 from equipoise.cli.options import gather
 from equipoise.diagnosis.diagnose import ALONE, diagnose
+from equipoise.diagnosis.spread import spreads
 from equipoise.errors import ConfigError
 from equipoise.files import finite, write_bytes, write_json
 from equipoise.report.page import render
@@ -72,4 +74,4 @@ def _split(run: Run) -> tuple[str, str]:
 
 
 def _whole(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return {"equipoise": __version__, "runs": found}
+    return {"equipoise": __version__, "runs": found, "spreads": [asdict(item) for item in spreads(found)]}

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from equipoise.config import FitConfig
+from equipoise.diagnosis.spread import WHOLE, Spread, Varied, spreads
 from equipoise.methods.base import make_method
 from equipoise.report import charts
 from equipoise.report.blocks import Block, Cell, Commands, Figure, Points, Section, Table, Words, cell, number, table, within
@@ -516,9 +517,37 @@ def comparison(found: Sequence[Data]) -> Section:
             for name in modalities
         ]
         blocks.append(Figure(title, charts.bars(title, drawn), table(title, ("modality", *names), shown), tuple(names)))
+    blocks += [_spread(item) for item in spreads(found)]
     if len({(item["data"]["fingerprint"], item["data"]["split_hash"]) for item in found}) > 1:
         blocks.append(Words("The runs differ in their data or split, so their numbers cannot be compared directly."))
     return Section("comparison", "Runs side by side", "The main numbers of all runs; each run follows in full.", blocks)
+
+
+def _spread(item: Spread) -> Table:
+    heads = {"alone": "alone", "inside": "inside", "inside_probe": "inside by probe", "encoder_gap": "lost by its encoder"}
+    heads |= {"shapley": "Shapley value"}
+    rows = [
+        (
+            name,
+            ", ".join(f"{state} {count}x" for state, count in item.states[name].items()),
+            *(_varied(values.get(key)) for key in heads),
+        )
+        for name, values in item.values.items()
+        if name != WHOLE
+    ]
+    whole = item.values[WHOLE]
+    verdicts = "; ".join(f"{headline} ({count}x)" for headline, count in item.verdicts.items())
+    splits = "one split" if item.splits == 1 else f"{item.splits} splits"
+    caption = (
+        f"{item.method} on {item.data}: mean ± standard deviation over {item.runs} runs on {splits}. Verdicts: {verdicts}. Fused "
+        f"balanced accuracy {_varied(whole.get('balanced_accuracy')).text}, equilibrium deviation "
+        f"{_varied(whole.get('deviation')).text}"
+    )
+    return table(caption, ("modality", "state", *heads.values()), rows)
+
+
+def _varied(value: Varied | None) -> Cell:
+    return Cell("-") if value is None else Cell(f"{value.mean:.3f} ± {value.deviation:.3f}", value.mean)
 
 
 def titles(found: Sequence[Data]) -> list[str]:
