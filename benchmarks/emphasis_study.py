@@ -28,6 +28,7 @@ METHODS = (
     "joint",
     *(f"iibalance:budget_temperature={value}" for value in (1.0, 0.5, 0.25, 0.125)),
     *(f"mi_balance:sharpness={value}" for value in (1.0, 2.0, 4.0, 8.0, "none")),
+    "mi_balance:warm_up=0",
 )
 
 NOTES = [
