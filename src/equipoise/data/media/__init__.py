@@ -1,0 +1,1 @@
+"""Media files (sound, pictures, frames of video) as rows: decoded when they are read, to arrays of one shape."""
