@@ -18,10 +18,14 @@ from equipoise.data.description import Description, Stated, describe_source
 from equipoise.data.files import ARRAYS, TABLES, read_archive, read_table, reading, table_columns
 from equipoise.data.join import align_array, align_table, positions
 from equipoise.data.labels import ID_NAMES, Roles, check_ids, find_roles
+from equipoise.data.media.modality import folder_kind, folder_samples, media_folders
 from equipoise.data.readers import READERS, Source
-from equipoise.data.readers.table import select
-from equipoise.data.rows import MappedRows, Rows
-from equipoise.data.schema import Schema
+from equipoise.data.readers.hugging_face import HuggingFaceReader
+from equipoise.data.readers.parquet_parts import is_parts
+from equipoise.data.readers.table import orders, select
+from equipoise.data.rows import LazyRows, MappedRows, Rows
+from equipoise.data.schema import Modality, Schema
+from equipoise.data.sequences import LENGTHS, Frames, from_long_table, with_lengths
 from equipoise.errors import DataError, suggest
 
 if TYPE_CHECKING:
@@ -32,27 +36,33 @@ LABELS = "labels"
 
 @READERS.register("folder")
 class FolderReader:
-    """A folder with a labels table and one csv, tsv, parquet, npy or npz file per modality, named like it."""
+    """A folder with a labels table and, per modality, one csv, tsv, parquet, npy or npz file, or one folder of media files."""
 
     @staticmethod
     def matches(source: Source) -> bool:
-        """Return whether the source is a folder."""
-        return isinstance(source, Path) and source.is_dir()
+        """Return whether the source is a folder that no other reader knows better."""
+        return isinstance(source, Path) and source.is_dir() and not (HuggingFaceReader.matches(source) or is_parts(source))
 
     @staticmethod
     def read(source: Path, options: ReadOptions, labelled: bool = True, schema: Schema | None = None) -> Dataset:
         """Read a folder; see :class:`~equipoise.data.readers.Reader`."""
-        files = _data_files(source)
+        files, folders = _data_files(source)
         labels_file = files.pop(LABELS, None)
-        if labels_file is None and len(files) == 1 and not (schema is not None and set(files) & set(schema.names)):
+        trained = schema is not None and (set(files) & set(schema.names) or (folders and schema.format == "folder"))
+        if labels_file is None and len(files) == 1 and not trained:
             file = next(iter(files.values()))
             reader = next((READERS.get(name) for name in READERS.names() if READERS.get(name).matches(file)), None)
             if reader is not None:
                 return reader.read(file, options, labelled, schema)
         if labels_file is None and labelled:
-            raise DataError(f"{source} has no {LABELS}.csv, .tsv or .parquet, expected one with a label per sample")
+            raise DataError(
+                f"{source} has no {LABELS}.csv, .tsv or .parquet, expected one with a label per sample"
+                + ("; or are they parts of one table? call them part-0.parquet and so on" if _all_parquet(files) else "")
+            )
         stated = describe_source(source, options, tuple(Stated.__dataclass_fields__))
-        chosen = _choose(source, files, stated, schema)
+        chosen = _choose(source, {**files, **folders}, stated, schema)
+        kinds = {name: replace(own, kind=own.kind or folder_kind(path)) for name, (own, path) in chosen.items() if path.is_dir()}
+        stated = replace(stated, modalities={**(stated.modalities or {}), **kinds})
         tables = {path: table_columns(path) for path in {path for _, path in chosen.values()} if path.suffix in TABLES}
         if labels_file is None:
             labels, columns = None, []
@@ -64,14 +74,14 @@ class FolderReader:
         id_name = _id_name(labels, labels_file or source, tables, stated, schema)
         place = str(labels_file or source)
         roles = find_roles([name for name in columns if name != id_name], stated, schema, labelled=labelled, place=place)
-        kinds = {} if schema is None else {modality.name: modality.kind for modality in schema.modalities}
+        known = {item.name: item for item in schema.modalities} if schema is not None else {}
         parts = {
-            name: _read(name, replace(own, kind=kinds.get(name, own.kind)), path, id_name, roles)
-            for name, (own, path) in chosen.items()
+            name: _read(name, _as_trained(own, known.get(name)), path, id_name, roles) for name, (own, path) in chosen.items()
         }
         ids = _sample_ids(labels, id_name, parts, place)
         check_ids(ids, place)
         rows = {name: part.rows(ids, place) for name, part in parts.items()}
+        given = [name for name in orders(stated, schema) if name in columns]
         return assemble(
             Raw(
                 format="folder",
@@ -79,7 +89,7 @@ class FolderReader:
                 place=str(source),
                 ids=ids,
                 id=id_name,
-                columns={} if labels is None else {name: labels[name] for name in roles.names},
+                columns={} if labels is None else {name: labels[name] for name in (*roles.names, *given)},
                 roles=roles,
                 inputs={name: part.aligned(rows[name]) for name, part in parts.items()},
                 sources={name: part.path.name for name, part in parts.items()},
@@ -96,7 +106,7 @@ class _Part:
     """The file of one modality: its rows, and their ids where the file has them."""
 
     path: Path
-    value: Rows
+    value: Rows | Frames
     ids: NDArray[np.str_] | None
 
     def rows(self, ids: NDArray[np.str_], samples: str) -> NDArray[np.int64]:
@@ -109,25 +119,37 @@ class _Part:
             )
         return np.arange(len(ids))
 
-    def aligned(self, rows: NDArray[np.int64]) -> Rows:
-        if isinstance(self.value, MappedRows):
+    def aligned(self, rows: NDArray[np.int64]) -> Rows | Frames:
+        if isinstance(self.value, Frames):
+            return self.value.take(rows)
+        if isinstance(self.value, LazyRows):
             return self.value
         return align_array(self.value, rows) if isinstance(self.value, np.ndarray) else align_table(self.value, rows)
 
 
-def _data_files(folder: Path) -> dict[str, Path]:
+def _data_files(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Files of numbers and text, and folders of media files, by the names of their modalities."""
     files: dict[str, Path] = {}
     with reading(folder, "a folder"):
         paths = sorted(folder.iterdir())
+        folders = media_folders(folder)
     for path in paths:
         if path.suffix not in (*TABLES, *ARRAYS) or path.name.startswith("."):
             continue
         if path.stem in files:
             raise DataError(f"{folder}: {files[path.stem].name} and {path.name} are both modality {path.stem!r}, expected one")
         files[path.stem] = path
-    if not files:
+    twice = files.keys() & folders.keys()
+    if twice:
+        name = min(twice)
+        raise DataError(f"{folder}: {files[name].name} and the folder {name} are both modality {name!r}, expected one")
+    if not files and not folders:
         raise DataError(f"{folder} has no data, expected files ending in {', '.join((*TABLES, *ARRAYS))}")
-    return files
+    return files, folders
+
+
+def _all_parquet(files: Mapping[str, Path]) -> bool:
+    return all(path.suffix == ".parquet" for path in files.values())
 
 
 def _choose(
@@ -138,7 +160,7 @@ def _choose(
         chosen = {}
         for name, own in stated.modalities.items():
             path = folder / own.file if own.file else files.get(name)
-            if path is None or not path.is_file():
+            if path is None or not path.exists():
                 if schema is not None:
                     continue  # a trained run meets data that lack this modality
                 known = [file.name for file in files.values()]
@@ -185,40 +207,63 @@ def _id_name(
     raise DataError(f"{place}: no column is shared by {files}; expected a column of sample ids in each, state its name by id")
 
 
+def _as_trained(own: Stated, known: Modality | None) -> Stated:
+    """What is stated about a modality, corrected by what the trained run knows."""
+    if known is None:
+        return own
+    return replace(own, kind=known.kind, window=known.window or None, order=known.order or None)
+
+
 def _read(name: str, own: Stated, path: Path, id_name: str, roles: Roles) -> _Part:
+    if path.is_dir():
+        return _read_media(path)
     if path.suffix == ".npy":
         return _Part(path, MappedRows.open(path), None)
     if path.suffix == ".npz":
         return _read_npz(own, path, id_name)
     table = read_table(path, text=(id_name, *(table_columns(path) if own.kind == "text" else ())))
     ids = as_text(table[id_name])
-    check_ids(ids, f"{path}: column {id_name!r}")
+    long = own.kind == "sequence" and own.window is None
+    check_ids(np.unique(ids) if long else ids, f"{path}: column {id_name!r}")
     columns = list(table.columns)
     free = [column for column in columns if column != id_name and column not in roles.names]
     chosen = select(own, name, free, columns, str(path))
     if not chosen:
         raise DataError(f"{path} has no columns except {few(columns)}, expected inputs of modality {name!r}")
+    if long:
+        if own.order is not None and own.order not in columns:
+            raise DataError(f"{path} has no column {own.order!r}, which states the order, {suggest(own.order, columns)}")
+        return _Part(path, *from_long_table(table[chosen], ids, None if own.order is None else table[own.order], str(path)))
     return _Part(path, table[chosen], ids)
+
+
+def _read_media(folder: Path) -> _Part:
+    samples = folder_samples(folder)
+    ids = np.array([path.stem if path.is_file() else path.name for path in samples])
+    check_ids(ids, str(folder))
+    return _Part(folder, np.array([str(path.absolute()) for path in samples], dtype=object), ids)
 
 
 def _read_npz(own: Stated, path: Path, id_name: str) -> _Part:
     arrays: dict[str, NDArray[Any]] = read_archive(path)
     id_key = next((key for key in (id_name, *ID_NAMES) if key in arrays and arrays[key].ndim == 1), None)
     ids = None if id_key is None else as_text(arrays.pop(id_key))
+    lengths = {key: arrays.pop(f"{key}{LENGTHS}") for key in list(arrays) if f"{key}{LENGTHS}" in arrays}
     if own.key is not None:
         if own.key not in arrays:
             raise DataError(f"{path} has no array {own.key!r}, {suggest(own.key, arrays)}")
         arrays = {own.key: arrays[own.key]}
     if len(arrays) != 1:
         raise DataError(f"{path} holds {len(arrays)} arrays ({few(arrays)}), expected one (and ids); state which by key")
-    value = next(iter(arrays.values()))
+    ((key, value),) = arrays.items()
     if value.ndim == 0:
         raise DataError(f"{path} holds a single value, expected an array of shape (samples, ...)")
+    rows = with_lengths(value, lengths[key], None, f"{path}: {key!r}") if key in lengths else value
     if ids is not None:
-        if len(ids) != len(value):
-            raise DataError(f"{path} has {len(ids)} ids for {len(value)} rows")
+        if len(ids) != len(rows):
+            raise DataError(f"{path} has {len(ids)} ids for {len(rows)} rows")
         check_ids(ids, str(path))
-    return _Part(path, value, ids)
+    return _Part(path, rows, ids)
 
 
 def _sample_ids(labels: pd.DataFrame | None, id_name: str, parts: Mapping[str, _Part], place: str) -> NDArray[np.str_]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -12,17 +13,19 @@ from equipoise.config import ReadOptions
 from equipoise.data.assemble import Raw, assemble
 from equipoise.data.columns import as_text, few
 from equipoise.data.dataset import Dataset
-from equipoise.data.description import Description, describe_source
+from equipoise.data.description import Description, Stated, describe_source
 from equipoise.data.labels import ID_NAMES, find_roles
+from equipoise.data.media.base import files_kind
 from equipoise.data.readers import READERS, Source
 from equipoise.data.schema import Schema
+from equipoise.data.sequences import LENGTHS, Frames, from_list, with_lengths
 from equipoise.data.text import is_free_text
 from equipoise.errors import DataError, suggest
 
 if TYPE_CHECKING:
     import pandas as pd
 
-APPLICABLE = ("key", "kind", "categorical")
+APPLICABLE = ("key", "kind", "categorical", "window", "order", "options")
 PRESENT = "_present"
 
 
@@ -55,7 +58,8 @@ def from_arrays(
     """Make a data set of arrays by name, all with one row per sample.
 
     Arrays of one value per sample are the target, the split, the groups, the ids, ``<modality>_present``, or free text,
-    which is a modality; others of them are left alone unless they are stated as modalities.
+    which is a modality; others of them are left alone unless they are stated as modalities. Sequences of different lengths are
+    a list of arrays of shape (time, channels), or one array of all time steps with ``<modality>_lengths``.
 
     Args:
         source: Arrays of shape (samples, ...), DataFrames or tensors by name.
@@ -73,11 +77,18 @@ def from_arrays(
         DataError: Arrays differ in length, no target is found, or a check of :func:`assemble` fails.
     """
     values = {str(key): _as_rows(value, f"{place}: {str(key)!r}") for key, value in source.items()}
+    values, stated = _spread_target(values, stated, place)
     columns = {key: value for key, value in values.items() if value.ndim == 1}
     roles = find_roles(list(columns), stated, schema, labelled=labelled, place=place)
     id_name = _id_name(columns, stated, schema, place)
     keys = _modality_keys(values, stated, schema, {*roles.names, id_name}, place)
     flags = {name: f"{name}{PRESENT}" for name in keys if f"{name}{PRESENT}" in columns}
+    present = {name: _mask(columns[flag], f"{place}: {flag!r}") for name, flag in flags.items()}
+    for modality, key in keys.items():
+        own = (stated.modalities or {}).get(modality, Stated())
+        if own.kind in (None, "sequence") and f"{key}{LENGTHS}" in columns:
+            absent = ~present[modality] if modality in present else None
+            values[key] = with_lengths(values[key], columns[f"{key}{LENGTHS}"], absent, f"{place}: {key!r}")
     used = {role: values[role] for role in (*roles.names, id_name) if role}
     used |= {key: values[key] for key in (*keys.values(), *flags.values())}
     samples = _same_length(used, place)
@@ -93,7 +104,7 @@ def from_arrays(
             roles=roles,
             inputs={name: _table_or_array(values[key]) for name, key in keys.items()},
             sources=keys,
-            present={name: _mask(columns[flag], f"{place}: {flag!r}") for name, flag in flags.items()},
+            present=present,
         ),
         stated,
         labelled=labelled,
@@ -101,9 +112,33 @@ def from_arrays(
     )
 
 
-def _as_rows(value: Any, place: str) -> pd.DataFrame | pd.Series[Any] | NDArray[Any]:
+def _spread_target(values: Mapping[str, Any], stated: Description, place: str) -> tuple[dict[str, Any], Description]:
+    """Make a stated target of several values per sample several columns: ``y_0``, ``y_1``, or as a table names them."""
+    key = stated.target
+    table = values.get(key) if isinstance(key, str) else None
+    if not isinstance(key, str) or table is None or table.ndim != 2:
+        return dict(values), stated
+    if hasattr(table, "iloc"):
+        columns = {str(name): table.iloc[:, number] for number, name in enumerate(table.columns)}
+    else:
+        columns = {key if table.shape[1] == 1 else f"{key}_{number}": table[:, number] for number in range(table.shape[1])}
+    rest = {name: value for name, value in values.items() if name != key}
+    twice = rest.keys() & columns.keys()
+    if twice or len(columns) < table.shape[1]:
+        words = few(twice or columns)
+        raise DataError(
+            f"{place}: the target {key!r} has the column {words} twice or under a key of the data, expected other names"
+        )
+    return rest | columns, replace(stated, target=tuple(columns))
+
+
+def _as_rows(value: Any, place: str) -> pd.DataFrame | pd.Series[Any] | NDArray[Any] | Frames:
     if hasattr(value, "iloc"):
         return cast("pd.DataFrame", value)
+    if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.dtype == object and value.ndim == 1):
+        frames = from_list(list(value), place)
+        if frames is not None:
+            return frames
     if hasattr(value, "detach"):  # a torch tensor; torch is not imported for it
         value = value.detach().cpu()
         value = (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
@@ -147,7 +182,8 @@ def _modality_keys(
         if not found:
             raise DataError(f"{place}: none of the modalities {few(schema.names)} is in the data, found {few(values)}")
         return found
-    return {key: key for key, value in values.items() if key not in taken and (value.ndim > 1 or is_free_text(value))}
+    free = {key: value for key, value in values.items() if key not in taken}
+    return {key: key for key, value in free.items() if value.ndim > 1 or is_free_text(value) or files_kind(value)}
 
 
 def _same_length(values: Mapping[str, Any], place: str) -> int:
@@ -174,7 +210,7 @@ def _same_index(values: Mapping[str, Any], place: str) -> None:
             raise DataError(f"{place}: tables {first!r} and {key!r} have a different index; bring their rows into one order")
 
 
-def _table_or_array(value: Any) -> pd.DataFrame | NDArray[Any]:
+def _table_or_array(value: Any) -> pd.DataFrame | NDArray[Any] | Frames:
     if not hasattr(value, "iloc"):
         return cast("NDArray[Any]", value)
     table: pd.DataFrame = value.to_frame() if value.ndim == 1 else value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from equipoise.data.dataset import Dataset
 from equipoise.data.description import Description, Stated, describe_source
 from equipoise.data.files import TABLES, read_table, table_columns
 from equipoise.data.labels import ID_NAMES, find_roles
+from equipoise.data.media.base import files_kind
 from equipoise.data.readers import READERS, Source
 from equipoise.data.schema import Schema
 from equipoise.errors import DataError, suggest
@@ -33,7 +34,7 @@ class TableReader:
     @staticmethod
     def read(source: Path, options: ReadOptions, labelled: bool = True, schema: Schema | None = None) -> Dataset:
         """Read a table; see :class:`~equipoise.data.readers.Reader`."""
-        stated = describe_source(source, options, ("prefix", "columns", "kind", "categorical"))
+        stated = describe_source(source, options, ("prefix", "columns", "kind", "categorical", "window", "order", "options"))
         place = str(source)
         names = table_columns(source)
         wanted = stated.id or (schema.id if schema is not None and schema.id in names else None)
@@ -47,7 +48,8 @@ class TableReader:
             # a column that only happens to be called id, such as a patient's with several rows
             ids, id_name = np.arange(len(table)).astype(str), ""
         special = {*roles.names, id_name}
-        chosen = _choose(names, special, stated, schema, place)
+        files = [name for name in names if name not in special and files_kind(table[name])]
+        chosen = _choose(names, special, stated, schema, place, files)
         return assemble(
             Raw(
                 format="table",
@@ -55,7 +57,7 @@ class TableReader:
                 place=place,
                 ids=ids,
                 id=id_name,
-                columns={name: table[name] for name in roles.names},
+                columns={name: table[name] for name in (*roles.names, *orders(stated, schema)) if name in table},
                 roles=roles,
                 inputs={name: table[columns] for name, (columns, _) in chosen.items()},
                 sources={name: prefix for name, (_, prefix) in chosen.items()},
@@ -67,9 +69,9 @@ class TableReader:
 
 
 def _choose(
-    names: Sequence[str], special: set[str], stated: Description, schema: Schema | None, place: str
+    names: Sequence[str], special: set[str], stated: Description, schema: Schema | None, place: str, files: Sequence[str]
 ) -> dict[str, tuple[list[str], str]]:
-    """Columns of each modality, with the prefix by which they were found."""
+    """Columns of each modality, with the prefix by which they were found; each column of media files is one by itself."""
     free = [name for name in names if name not in special]
     if stated.modalities is not None:
         chosen = {
@@ -82,7 +84,8 @@ def _choose(
         known = {modality.name: [column for column in modality.columns if column in free] for modality in schema.modalities}
         return {name: (columns, "") for name, columns in known.items() if columns}
     else:
-        chosen = _by_prefix(free, place)
+        rest = [name for name in free if name not in files]
+        chosen = {name: ([name], "") for name in files} | (by_prefix(rest, place) if rest or not files else {})
     counts = Counter(column for columns, _ in chosen.values() for column in columns)
     twice = [column for column, count in counts.items() if count > 1]
     if twice:
@@ -115,11 +118,18 @@ def select(own: Stated, modality: str, free: Iterable[str], names: Iterable[str]
             raise DataError(f"{place}: modality {modality!r} has no columns")
         return list(own.columns)
     if own.prefix is None:
-        return free
+        return [column for column in free if column != own.order]
     columns = [column for column in free if column.startswith(own.prefix)]
     if not columns:
         raise DataError(f"{place}: no column begins with {own.prefix!r}, the prefix of modality {modality!r}")
     return columns
+
+
+def orders(stated: Description, schema: Schema | None) -> list[str]:
+    """Return the columns that rows of sequences are sorted by, as stated and as in the trained run."""
+    found = [own.order for own in (stated.modalities or {}).values()]
+    found += [modality.order for modality in (schema.modalities if schema is not None else ())]
+    return [name for name in found if name]
 
 
 def _belongs(column: str, own: Stated) -> bool:
@@ -133,15 +143,27 @@ def _text_columns(names: Iterable[str], stated: Description, schema: Schema | No
     return known | {column for item in (schema.modalities if schema else ()) if item.kind == "text" for column in item.columns}
 
 
-def _by_prefix(free: Sequence[str], place: str) -> dict[str, tuple[list[str], str]]:
-    """Modalities by what stands before the first ``_`` or ``.`` of at least two columns."""
-    prefixes = {name: match.group() for name in free if (match := re.match(r"[^_.]+[_.]", name))}
-    counts: Mapping[str, int] = Counter(prefixes.values())
-    shared = [prefix for prefix, count in counts.items() if count > 1]
+def by_prefix(free: Sequence[str], place: str) -> dict[str, tuple[list[str], str]]:
+    """Modalities by the prefixes that columns share."""
+    shared = shared_prefixes(free)
     if len(shared) < 2 or len({prefix[:-1] for prefix in shared}) < len(shared):
         found = few(shared) if shared else "none"
         raise DataError(
             f"{place}: cannot tell which columns belong to which modality (prefixes shared by columns: {found}); state them, for "
             "example modalities: {audio: {prefix: a_}, blood: {columns: [b1, b2]}, review: {columns: [words], kind: text}}"
         )
-    return {prefix[:-1]: ([name for name in free if prefixes.get(name) == prefix], prefix) for prefix in shared}
+    return {prefix[:-1]: (columns, prefix) for prefix, columns in shared.items()}
+
+
+def shared_prefixes(names: Iterable[str]) -> dict[str, list[str]]:
+    """Return the columns of each prefix, which is what stands before the first ``_`` or ``.`` of at least two columns.
+
+    Example:
+        >>> shared_prefixes(["a_1", "b.x", "a_2", "age", "b.y", "c_1"])
+        {'a_': ['a_1', 'a_2'], 'b.': ['b.x', 'b.y']}
+    """
+    found: dict[str, list[str]] = {}
+    for name in names:
+        if match := re.match(r"[^_.]+[_.]", name):
+            found.setdefault(match.group(), []).append(name)
+    return {prefix: columns for prefix, columns in found.items() if len(columns) > 1}
