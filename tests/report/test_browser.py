@@ -32,7 +32,7 @@ frame.addEventListener("load", () => {
   seen.paper = frame.contentWindow.getComputedStyle(page.body).backgroundColor;
   seen.pictures = Array.from(page.querySelectorAll("svg")).map((item) => item.getBoundingClientRect().width);
   seen.boxes = Array.from(page.querySelectorAll(".scroll")).map((item) => item.getBoundingClientRect().right);
-  seen.fill = frame.contentWindow.getComputedStyle(page.querySelector("svg rect.s0")).fill;
+  seen.fill = frame.contentWindow.getComputedStyle(page.querySelector("svg rect.s0, svg circle")).fill;
   const table = Array.from(page.querySelectorAll("table")).find((item) => item.caption.textContent === CAPTION);
   const rows = () => Array.from(table.tBodies[0].rows).filter((row) => !row.hidden);
   const read = (column) => rows().map((row) => row.cells[column].textContent);

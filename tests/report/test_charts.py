@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from equipoise.report.charts import WIDTH, bars, heat, lines, reliability, stacks, tag
+from equipoise.report.charts import bars, heat, lines, reliability, stacks
+from equipoise.report.svg import WIDTH, tag
 from tests.report.conftest import SCRIPT, Page
 
 

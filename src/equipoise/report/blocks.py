@@ -50,6 +50,7 @@ class Figure:
         table: The numbers.
         legend: Names of the series, in the order of their colours.
         words: What to see in it.
+        wide: Whether it takes the room of two where there is room.
     """
 
     kind: ClassVar[str] = "figure"
@@ -58,6 +59,7 @@ class Figure:
     table: Table
     legend: tuple[str, ...] = ()
     words: str = ""
+    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,27 @@ class Section:
     title: str
     intro: str
     blocks: Sequence[Block] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True)
+class Article:
+    """Sections about one thing, such as a run.
+
+    Attributes:
+        name: Its name within links.
+        short: What links to it say.
+        title: Its head: the thing, and what was found.
+        intro: What it is about.
+        sections: Its content.
+        good: Whether what was found is good news; None for neither.
+    """
+
+    name: str
+    short: str
+    title: str
+    intro: str
+    sections: Sequence[Section]
+    good: bool | None = None
 
 
 def number(value: float | None) -> str:

@@ -1,8 +1,6 @@
-"""Pictures as inline SVG: pure functions from numbers to markup.
+"""Pictures of a model as inline SVG: pure functions from numbers to markup.
 
-Colours are classes ``s0`` .. ``s7`` of the style sheet, a palette that colour-blind readers can tell apart, so that a picture
-follows light and dark; lines differ by their dashes too. Every text is escaped by :class:`markupsafe.Markup`. Values show when
-a mark is hovered over.
+Lines differ by their dashes and not by colours alone. Values show when a mark is hovered over.
 """
 
 from __future__ import annotations
@@ -12,33 +10,10 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-WIDTH = 360
-SERIES = 8
-"""How many colours there are; more series begin again at the first."""
+from equipoise.report import svg
+from equipoise.report.svg import LEFT, RIGHT, SERIES, WIDTH, Point, Scale, axis, picture, short, tag
 
-_LEFT, _RIGHT, _BAR = 46, 12, 15
-
-Point = tuple[float | None, float | None, float | None]
-"""A value with the ends of its interval."""
-
-
-def tag(name: str, *content: str, **attributes: object) -> Markup:
-    """Return an element, with everything in it escaped that is not markup.
-
-    Args:
-        name: Name of the element.
-        content: What is in it.
-        attributes: Its attributes; ``_`` stands for ``-``, and one at the end is dropped.
-
-    Example:
-        >>> tag("text", "a < b", x=1.25, class_="name")
-        Markup('<text x="1.2" class="name">a &lt; b</text>')
-    """
-    words = [
-        Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), f"{value:.1f}" if isinstance(value, float) else value)
-        for key, value in attributes.items()
-    ]
-    return Markup("<{0}{1}>{2}</{0}>").format(name, Markup("").join(words), Markup("").join(content))
+_BAR = 15
 
 
 def bars(title: str, rows: Sequence[tuple[str, Sequence[tuple[str, Point]]]], mark: float | None = None) -> Markup:
@@ -50,30 +25,30 @@ def bars(title: str, rows: Sequence[tuple[str, Sequence[tuple[str, Point]]]], ma
         mark: A value to mark by a vertical line, such as that of a guess.
     """
     ends = [end for _, values in rows for _, point in values for end in point if end is not None]
-    x, ticks = _axis([0.0, *ends, *([] if mark is None else [mark])], 4, WIDTH - 16)
+    x, ticks = axis([0.0, *ends, *([] if mark is None else [mark])], 4, WIDTH - 16)
     parts, top = [], 0.0
     for label, values in rows:
         if label:
-            parts.append(_text(short(label, 48), 4, top + 12, class_="name"))
+            parts.append(svg.text(short(label, 48), 4, top + 12, class_="name"))
             top += 19
         for number, (name, (value, low, high)) in enumerate(values):
             parts.append(_bar(x, top, f"{label}, {name}" if name else label, (value, low, high), number))
             top += _BAR
         top += 8
     grid = [tag("line", x1=x(at), x2=x(at), y1=0, y2=top, class_="grid") for at in ticks]
-    named = [_text(f"{at:g}", x(at), top + 12, class_="tick", text_anchor="middle") for at in ticks]
+    named = [svg.text(f"{at:g}", x(at), top + 12, class_="tick", text_anchor="middle") for at in ticks]
     if mark is not None:
         grid.append(tag("line", x1=x(mark), x2=x(mark), y1=0, y2=top, class_="mark"))
     grid.append(tag("line", x1=x(0), x2=x(0), y1=0, y2=top, class_="axis"))
-    return _picture(f"bars: {title}", top + 18, *grid, *parts, *named)
+    return picture(f"bars: {title}", top + 18, *grid, *parts, *named)
 
 
-def _bar(x: _Scale, top: float, name: str, point: Point, series: int) -> Markup:
+def _bar(x: Scale, top: float, name: str, point: Point, series: int) -> Markup:
     value, low, high = point
     if value is None:
         return tag("text", "not defined", x=x(0) + 4, y=top + 10, class_="tick")
     left, right, middle = min(x(0), x(value)), max(x(0), x(value)), top + _BAR / 2
-    parts = [tag("rect", x=left, y=top + 2, width=max(right - left, 0.5), height=_BAR - 4, class_=_series(series))]
+    parts = [tag("rect", x=left, y=top + 2, width=max(right - left, 0.5), height=_BAR - 4, class_=svg.series(series))]
     words = f"{name}: {value:.3f}"
     if low is not None and high is not None:
         parts.append(tag("line", x1=x(low), x2=x(high), y1=middle, y2=middle, class_="reach"))
@@ -90,21 +65,21 @@ def stacks(title: str, rows: Sequence[tuple[str, Sequence[tuple[str, float]]]]) 
         rows: Label of each bar, and its parts: names and values; negative ones, which estimates of 0 may be, are left out.
     """
     totals = [sum(max(value, 0.0) for _, value in parts) for _, parts in rows]
-    x, ticks = _axis([0.0, *totals], 4, WIDTH - 16)
+    x, ticks = axis([0.0, *totals], 4, WIDTH - 16)
     drawn, top = [], 0.0
     for label, parts in rows:
-        drawn.append(_text(short(label, 48), 4, top + 12, class_="name"))
+        drawn.append(svg.text(short(label, 48), 4, top + 12, class_="name"))
         at = 0.0
         for number, (name, value) in enumerate(parts):
             if value > 0:
                 words = tag("title", f"{label}, {name}: {value:.3f}")
                 size = {"x": x(at), "y": top + 18, "width": x(at + value) - x(at), "height": 14}
-                drawn.append(tag("rect", words, class_=_series(number), **size))
+                drawn.append(tag("rect", words, class_=svg.series(number), **size))
                 at += value
         top += 40
     grid = [tag("line", x1=x(at), x2=x(at), y1=0, y2=top, class_="grid") for at in ticks]
-    named = [_text(f"{at:g}", x(at), top + 12, class_="tick", text_anchor="middle") for at in ticks]
-    return _picture(f"stacked bars: {title}", top + 18, *grid, *drawn, *named)
+    named = [svg.text(f"{at:g}", x(at), top + 12, class_="tick", text_anchor="middle") for at in ticks]
+    return picture(f"stacked bars: {title}", top + 18, *grid, *drawn, *named)
 
 
 def lines(
@@ -125,14 +100,14 @@ def lines(
     """
     height, bottom = 200, 164
     ends = [end for points in series.values() for point in points for end in point if end is not None]
-    y, ticks = _axis(ends or [0.0, 1.0], bottom, 10)
-    x, places = _axis([min(at), max(at)], _LEFT, WIDTH - _RIGHT, exact=True)
+    y, ticks = axis(ends or [0.0, 1.0], bottom, 10)
+    x, places = axis([min(at), max(at)], LEFT, WIDTH - RIGHT, exact=True)
     if all(isinstance(place, int) for place in at):
         places = [place for place in places if place.is_integer()]
-    parts = [tag("line", x1=_LEFT, x2=WIDTH - _RIGHT, y1=y(tick), y2=y(tick), class_="grid") for tick in ticks]
-    parts += [_text(f"{tick:g}", _LEFT - 4, y(tick) + 4, class_="tick", text_anchor="end") for tick in ticks]
-    parts += [_text(f"{place:g}", x(place), bottom + 14, class_="tick", text_anchor="middle") for place in places]
-    parts.append(_text(across, WIDTH - _RIGHT, height - 6, class_="tick", text_anchor="end"))
+    parts = [tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y(tick), y2=y(tick), class_="grid") for tick in ticks]
+    parts += [svg.text(f"{tick:g}", LEFT - 4, y(tick) + 4, class_="tick", text_anchor="end") for tick in ticks]
+    parts += [svg.text(f"{place:g}", x(place), bottom + 14, class_="tick", text_anchor="middle") for place in places]
+    parts.append(svg.text(across, WIDTH - RIGHT, height - 6, class_="tick", text_anchor="end"))
     for place, name in marks:
         parts.append(tag("line", tag("title", name), x1=x(place), x2=x(place), y1=10, y2=bottom, class_="mark"))
     starts = [place for place, _ in marks]
@@ -141,11 +116,11 @@ def lines(
         for first, end in zip([-math.inf, *starts], [*starts, math.inf], strict=True):
             piece = [(place, point) for place, point in zip(at, points, strict=True) if first <= place < end]
             drawn += _line(piece, x, y, name)
-        parts.append(tag("g", *drawn, class_=f"{_series(number)} d{number // SERIES + number % SERIES}"))
-    return _picture(f"lines: {title}", height, *parts)
+        parts.append(tag("g", *drawn, class_=f"{svg.series(number)} d{number // SERIES + number % SERIES}"))
+    return picture(f"lines: {title}", height, *parts)
 
 
-def _line(points: Sequence[tuple[float, Point]], x: _Scale, y: _Scale, name: str) -> list[Markup]:
+def _line(points: Sequence[tuple[float, Point]], x: Scale, y: Scale, name: str) -> list[Markup]:
     known = [(place, value, low, high) for place, (value, low, high) in points if value is not None]
     band = [(x(place), y(low), y(high)) for place, _, low, high in known if low is not None and high is not None]
     parts = []
@@ -175,13 +150,13 @@ def reliability(
         samples: Samples of each bin.
     """
     size = 240
-    x, ticks = _axis([0.0, 1.0], _LEFT, _LEFT + size)
-    y, _ = _axis([0.0, 1.0], size + 10, 10)
-    parts = [tag("line", x1=_LEFT, x2=_LEFT + size, y1=y(tick), y2=y(tick), class_="grid") for tick in ticks]
-    parts += [_text(f"{tick:g}", _LEFT - 4, y(tick) + 4, class_="tick", text_anchor="end") for tick in ticks]
-    parts += [_text(f"{tick:g}", x(tick), size + 24, class_="tick", text_anchor="middle") for tick in ticks]
+    x, ticks = axis([0.0, 1.0], LEFT, LEFT + size)
+    y, _ = axis([0.0, 1.0], size + 10, 10)
+    parts = [tag("line", x1=LEFT, x2=LEFT + size, y1=y(tick), y2=y(tick), class_="grid") for tick in ticks]
+    parts += [svg.text(f"{tick:g}", LEFT - 4, y(tick) + 4, class_="tick", text_anchor="end") for tick in ticks]
+    parts += [svg.text(f"{tick:g}", x(tick), size + 24, class_="tick", text_anchor="middle") for tick in ticks]
     parts.append(tag("line", x1=x(0), y1=y(0), x2=x(1), y2=y(1), class_="mark"))
-    parts.append(_text("confidence", x(1), size + 38, class_="tick", text_anchor="end"))
+    parts.append(svg.text("confidence", x(1), size + 38, class_="tick", text_anchor="end"))
     total = sum(samples) or 1
     known = [(sure, right, count) for sure, right, count in zip(confidence, accuracy, samples, strict=True) if count]
     drawn = [
@@ -195,7 +170,7 @@ def reliability(
         for sure, right, count in known
         if sure is not None and right is not None
     ]
-    return _picture(f"reliability curve: {title}", size + 44, *parts, tag("g", *drawn, class_="s0 dots"))
+    return picture(f"reliability curve: {title}", size + 44, *parts, tag("g", *drawn, class_="s0 dots"))
 
 
 def heat(
@@ -227,12 +202,12 @@ def heat(
         if width >= 14:
             shown = short(name, letters) if named else str(number + 1)
             words = tag("title", name)
-            parts.append(_text(shown, left + (number + 0.5) * width, 14, words, class_="tick", text_anchor="middle"))
+            parts.append(svg.text(shown, left + (number + 0.5) * width, 14, words, class_="tick", text_anchor="middle"))
     for line, (name, row) in enumerate(zip(rows, values, strict=True)):
         y = top + line * height
         if height > 8:
             shown = name if named or columns != rows else f"{line + 1} {name}"
-            parts.append(_text(short(shown, 16), left - 5, y + height / 2 + 4, class_="tick", text_anchor="end"))
+            parts.append(svg.text(short(shown, 16), left - 5, y + height / 2 + 4, class_="tick", text_anchor="end"))
         for number, value in enumerate(row):
             if value is None or value == 0:
                 continue
@@ -242,52 +217,6 @@ def heat(
             sign = "cold" if value < 0 else "hot"
             parts.append(tag("rect", words, x=x, y=y, width=width - 1, height=height - 1, class_=sign, fill_opacity=tone))
             if len(text) <= letters and height > 8:
-                parts.append(_text(text, x + width / 2, y + height / 2 + 4, class_="inside", text_anchor="middle"))
+                parts.append(svg.text(text, x + width / 2, y + height / 2 + 4, class_="inside", text_anchor="middle"))
     frame = tag("rect", x=left, y=top, width=width * len(columns), height=height * len(rows), class_="frame")
-    return _picture(f"coloured cells: {title}", top + height * len(rows) + 4, frame, *parts)
-
-
-def short(text: str, most: int) -> str:
-    """Cut a text to a length.
-
-    Example:
-        >>> short("malignant", 5), short("benign", 6)
-        ('mali…', 'benign')
-    """
-    return text if len(text) <= most else text[: max(most - 1, 1)] + "…"
-
-
-class _Scale:
-    """Turns values into places."""
-
-    def __init__(self, low: float, high: float, first: float, last: float) -> None:
-        self._low, self._first, self._slope = low, first, (last - first) / (high - low)
-
-    def __call__(self, value: float) -> float:
-        return self._first + (value - self._low) * self._slope
-
-
-def _axis(values: Sequence[float], first: float, last: float, exact: bool = False) -> tuple[_Scale, list[float]]:
-    """Return the scale of an axis and its ticks at round numbers; ``exact`` begins and ends it at the values themselves."""
-    low, high = min(values), max(values)
-    if high - low < 1e-9:
-        low, high = low - 0.5, high + 0.5
-    power = 10.0 ** math.floor(math.log10((high - low) / 4))
-    step = next(power * factor for factor in (1, 2, 5, 10) if (high - low) / (power * factor) <= 5)
-    if not exact:
-        low, high = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
-    start, count = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return _Scale(low, high, first, last), [round(number * step, 10) for number in range(start, count + 1)]
-
-
-def _series(number: int) -> str:
-    return f"s{number % SERIES}"
-
-
-def _text(text: str, x: float, y: float, *more: str, **attributes: object) -> Markup:
-    return tag("text", text, *more, x=float(x), y=float(y), **attributes)
-
-
-def _picture(title: str, height: float, *content: str) -> Markup:
-    words = f"{title}; the numbers are in the table that follows"
-    return tag("svg", *content, viewBox=f"0 0 {WIDTH} {math.ceil(height)}", role="img", aria_label=words)
+    return picture(f"coloured cells: {title}", top + height * len(rows) + 4, frame, *parts)

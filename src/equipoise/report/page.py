@@ -1,4 +1,4 @@
-"""The page: what a diagnosis says, as one HTML file that needs nothing else."""
+"""The pages: what a diagnosis or a benchmark says, as one HTML file that needs nothing else."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from equipoise._version import __version__
+from equipoise.report.blocks import Article, Section
+from equipoise.report.leaderboard import Origin, closing, opening, sets
 from equipoise.report.sections import comparison, sections, titles
 
 
@@ -30,13 +32,70 @@ def render(found: Sequence[Mapping[str, Any]]) -> str:
         >>> page.startswith("<!doctype html>"), "joint on wisconsin" in page
         (True, True)
     """
-    runs = [
-        {"number": number, "name": name, "found": item, "sections": sections(item)}
-        for number, (name, item) in enumerate(zip(titles(found), found, strict=True), start=1)
-    ]
+    names, data = titles(found), found[0]["data"]["name"]
+    articles = [_article(number, *item) for number, item in enumerate(zip(names, found, strict=True), start=1)]
+    several = len(found) > 1
+    return _page(
+        kind="report",
+        title=f"{', '.join(names)} on {data}",
+        heading=f"{len(found)} runs side by side" if several else f"{names[0]} on {data}",
+        opening=[comparison(found)] if several else [],
+        articles=articles,
+    )
+
+
+def render_benchmark(summary: Mapping[str, Any], origin: Origin) -> str:
+    """Return the page about a benchmark, which opens from disk and works without a network and JavaScript.
+
+    Args:
+        summary: What :func:`equipoise.benchmark.summary.summarize` returned.
+        origin: Where they come from.
+
+    Returns:
+        HTML.
+    """
+    return _page(
+        kind="benchmark",
+        title=origin.title,
+        heading=origin.title,
+        opening=opening(summary, origin),
+        articles=sets(summary),
+        closing=closing(summary, origin),
+    )
+
+
+def _article(number: int, name: str, found: Mapping[str, Any]) -> Article:
+    data, folder = found["data"], found["run"]["folder"]
+    intro = (
+        f"{found['outputs']['fused']['samples']} test samples of {data['name']}, {len(data['classes'])} classes, "
+        f"{len(data['modalities'])} modalities"
+    )
+    return Article(
+        name=f"run-{number}",
+        short=name,
+        title=f"{name}: {found['verdict']['headline']}",
+        intro=intro + (f"; run folder {folder}" if folder else ""),
+        sections=sections(found),
+        good=not found["verdict"]["findings"],
+    )
+
+
+def _page(
+    *,
+    kind: str,
+    title: str,
+    heading: str,
+    opening: Sequence[Section],
+    articles: Sequence[Article],
+    closing: Sequence[Section] = (),
+) -> str:
     return _template().render(
-        runs=runs,
-        comparison=comparison(found) if len(found) > 1 else None,
+        kind=kind,
+        title=title,
+        heading=heading,
+        opening=opening,
+        articles=articles,
+        closing=closing,
         style=Markup(_text("style.css")),
         script=Markup(_text("script.js")),
         version=__version__,

@@ -12,7 +12,7 @@ from equipoise.diagnosis.spread import WHOLE, Spread, Varied, spreads
 from equipoise.methods.base import make_method
 from equipoise.report import charts
 from equipoise.report.blocks import Block, Cell, Commands, Figure, Points, Section, Table, Words, cell, number, table, within
-from equipoise.report.charts import Point
+from equipoise.report.svg import Point
 
 Data = Mapping[str, Any]
 Rows = list[tuple[Any, ...]]
