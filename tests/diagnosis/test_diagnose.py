@@ -174,3 +174,19 @@ def test_an_encoder_of_your_own_cannot_be_trained_again() -> None:
         equipoise.diagnose(run, data, target=target)
     alone = equipoise.fit(data, target=target, method="unimodal", epochs=1, encoders={"m0": nn.Linear(4, 64)}, **QUICK)
     assert len(equipoise.diagnose(run, data, target=target, alone=alone).capacity) == 2
+
+
+def test_intervals_are_over_groups_where_the_data_state_them() -> None:
+    data, target = arrays(missing=0.0)
+    patients = np.arange(len(target)) // 8
+    found = {}
+    for name, groups in (("grouped", patients), ("one", np.where(patients < 20, patients, 99))):
+        split = np.where(np.arange(len(target)) < 120, "train", np.where(np.arange(len(target)) < 160, "validation", "test"))
+        source = {**data, "patient": groups.astype(str), "split": split}
+        run = equipoise.fit(source, target=target, group="patient", epochs=2, **QUICK)
+        found[name] = equipoise.diagnose(run, source, target=target, group="patient", progress=False)
+    assert any("the test part has 10 groups" in note for note in found["grouped"].notes)
+    assert any("the test part is one group" in note for note in found["one"].notes)
+    pairs = [(found[name].capacity[0].inside.low, found[name].capacity[0].inside.high) for name in found]
+    assert found["grouped"].capacity[0].inside.value == found["one"].capacity[0].inside.value
+    assert pairs[0] != pairs[1]

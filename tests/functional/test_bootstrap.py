@@ -61,3 +61,23 @@ def test_a_class_that_a_resample_lacks_does_not_count_in_it() -> None:
     hits = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
     found = balanced_mean(hits, torch.tensor([0, 1]), torch.tensor([[2.0, 0.0], [1.0, 1.0]]))
     assert found.tolist() == [[1.0], [0.5]]
+
+
+def test_groups_are_drawn_as_wholes() -> None:
+    groups = torch.tensor([7, 7, 7, 2, 2, 9])
+    counts = bootstrap(lambda drawn: drawn, 6, 200, groups=groups)
+    for code in (2, 7, 9):
+        own = counts[:, groups == code]
+        assert bool((own == own[:, :1]).all())
+    assert set((counts[:, [0, 3, 5]]).sum(1).tolist()) == {3.0}
+
+
+def test_an_interval_of_groups_is_that_of_their_means() -> None:
+    # samples of a group say the same: there are 20 values, not 2000
+    values = torch.randn(20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    groups = torch.arange(20).repeat_interleave(100)
+    whole = bootstrap(lambda counts: counts @ values[groups] / counts.sum(1), 2000, groups=groups)
+    means = bootstrap(lambda counts: counts @ values / 20, 20)
+    assert torch.allclose(interval(whole), interval(means))
+    alone = bootstrap(lambda counts: counts @ values[groups] / counts.sum(1), 2000)
+    assert float(interval(whole).diff(dim=0)) > 5 * float(interval(alone).diff(dim=0))

@@ -37,14 +37,14 @@ class Calibration:
 def measure_calibration(material: Material) -> dict[str, Calibration]:
     """Measure the calibration of the fused output (``fused``) and of each modality's own."""
     judged = material.judged
-    found = {"fused": _measure(judged.fused, judged.target)}
+    found = {"fused": _measure(judged.fused, judged.target, judged.groups())}
     for name in material.seen:
         have = judged.present[name]
-        found[name] = _measure(judged.own[name][have], judged.target[have])
+        found[name] = _measure(judged.own[name][have], judged.target[have], judged.groups(have))
     return found
 
 
-def _measure(said: Tensor, target: Tensor) -> Calibration:
+def _measure(said: Tensor, target: Tensor, groups: Tensor | None) -> Calibration:
     probabilities = said.exp()
     curve = reliability(probabilities, target, BINS)
     known = (curve.samples > 0).tolist()
@@ -54,7 +54,8 @@ def _measure(said: Tensor, target: Tensor) -> Calibration:
 
     return Calibration(
         Estimate(
-            float(expected_calibration_error(probabilities, target, BINS)), *calibration_interval(probabilities, target, BINS)
+            float(expected_calibration_error(probabilities, target, BINS)),
+            *calibration_interval(probabilities, target, BINS, groups=groups),
         ),
         float(negative_log_likelihood(said, target)),
         float(brier_score(probabilities, target)),

@@ -115,7 +115,7 @@ def _measure(material: Material, alone_train: Said, alone: Said, name: str) -> C
     )[:, have]
     target = judged.target[have]
     hits = (predicted == target).double()
-    scores = balanced_estimates(torch.vstack([hits, hits[:2] - hits[2:]]), target)
+    scores = balanced_estimates(torch.vstack([hits, hits[:2] - hits[2:]]), target, judged.groups(have))
     alone_score, alone_probe, inside, inside_probe, gap, encoder_gap = scores
     f1 = macro_f1(confusion(predicted, target, len(material.classes))).tolist()
     return Capacity(

@@ -68,7 +68,7 @@ def measure_coalitions(material: Material) -> dict[str, Contributions]:
 
 
 def _contributions(material: Material, way: str) -> Contributions:
-    count, target = len(material.names), material.judged.target
+    count, target, groups = len(material.names), material.judged.target, material.judged.groups()
     exact = count <= EXACT_UP_TO
     every = torch.ones(1, count, dtype=torch.bool)
     without = every & ~torch.eye(count, dtype=torch.bool)
@@ -85,17 +85,17 @@ def _contributions(material: Material, way: str) -> Contributions:
     pairs = [(one, two) for two in range(count) for one in range(two)] if exact else []
     together = shapley_interactions(hits) if pairs else hits.new_zeros(0, 0, len(target))
     shown = [number for number, row in enumerate(members) if bool(row.any())]
-    scores = balanced_estimates(hits[shown], target)
-    crossed = balanced_estimates(torch.stack([together[pair] for pair in pairs]) if pairs else hits[:0], target)
+    scores = balanced_estimates(hits[shown], target, groups)
+    crossed = balanced_estimates(torch.stack([together[pair] for pair in pairs]) if pairs else hits[:0], target, groups)
     return Contributions(
         tuple(
             CoalitionScore(_named(material, members[number]), score, float(losses[number].mean()))
             for number, score in zip(shown, scores, strict=True)
         ),
-        dict(zip(material.names, balanced_estimates(shapley, target), strict=True)),
+        dict(zip(material.names, balanced_estimates(shapley, target, groups), strict=True)),
         tuple((material.names[one], material.names[two], found) for (one, two), found in zip(pairs, crossed, strict=True)),
-        dict(zip(material.names, balanced_estimates(removed, target), strict=True)),
-        _deviation(shapley, target),
+        dict(zip(material.names, balanced_estimates(removed, target, groups), strict=True)),
+        _deviation(shapley, target, groups),
         error,
     )
 
@@ -198,10 +198,10 @@ def _named(material: Material, row: Tensor) -> tuple[str, ...]:
     return tuple(name for name, member in zip(material.names, row.tolist(), strict=True) if member)
 
 
-def _deviation(shapley: Tensor, target: Tensor) -> Estimate:
+def _deviation(shapley: Tensor, target: Tensor, groups: Tensor | None) -> Estimate:
     def deviate(values: Tensor) -> Tensor:
         return torch.stack([equilibrium_deviation(contribution_shares(row)) for row in values])
 
-    drawn = bootstrap(lambda counts: deviate(balanced_mean(shapley, target, counts)), len(target), RESAMPLES)
+    drawn = bootstrap(lambda counts: deviate(balanced_mean(shapley, target, counts)), len(target), RESAMPLES, groups=groups)
     low, high = interval(drawn).tolist()
     return Estimate(float(deviate(balanced_mean(shapley, target)[None])[0]), low, high)

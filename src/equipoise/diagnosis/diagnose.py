@@ -138,6 +138,7 @@ def diagnose(
         (['mean', 'error', 'worst'], 113)
     """
     run = run if isinstance(run, Run) else load(run)
+    run.predictor.schema.require_classes("a diagnosis")
     source = data if data is not None else run.config["data"]["source"]
     if source is None:
         raise DataError("the run was trained on data in memory; pass them again to diagnose it")
@@ -209,6 +210,8 @@ def diagnose_data(
     """
     if "method" in options:
         raise ConfigError("a diagnosis of data trains joint; leave out the method, or fit it and diagnose the run")
+    if isinstance(data, Dataset):
+        data.schema.require_classes("a diagnosis")
     with TemporaryDirectory() as folder:
         run = fit(data, method=JOINT, out=Path(folder) / JOINT, progress=progress, **options)
         dataset = data if isinstance(data, Dataset) else run.predictor.read(data, labelled=True)
@@ -298,6 +301,13 @@ def _notes(material: Material, dynamics: Dynamics | None) -> list[str]:
         notes.append("the model has no auxiliary heads: a modality's own output is what the fusion says from it")
     if any(isinstance(module, torch.nn.modules.batchnorm._BatchNorm) for module in material.model.fusion.modules()):
         notes.append("the fusion normalises by statistics of batches: mask, mean and permutation may disagree on coalitions")
+    if material.judged.group is not None:
+        count = len(material.judged.group.unique())
+        notes.append(
+            f"the test part has {count} groups, which intervals resample as wholes"
+            if count > 1
+            else "the test part is one group: intervals are over its samples, and too narrow for what other groups would say"
+        )
     if dynamics is None:
         notes.append("the run kept no log of its epochs, so the course of training is not shown")
     return notes

@@ -37,9 +37,10 @@ class Generalisation:
 def measure_generalisation(material: Material) -> dict[str, Generalisation]:
     """Compare training and judged samples for the fused output (``fused``) and each modality's own."""
     train, judged = material.train, material.judged
-    found = {"fused": _measure(_select(train, train.fused, None), _select(judged, judged.fused, None))}
+    found = {"fused": _measure(_select(train, train.fused, None), _select(judged, judged.fused, None), judged.groups())}
     for name in material.seen:
-        found[name] = _measure(_select(train, train.own[name], name), _select(judged, judged.own[name], name))
+        groups = judged.groups(judged.present[name])
+        found[name] = _measure(_select(train, train.own[name], name), _select(judged, judged.own[name], name), groups)
     return found
 
 
@@ -49,16 +50,16 @@ def _select(said: Said, output: Tensor, modality: str | None) -> tuple[Tensor, T
     return output[rows], said.target[rows]
 
 
-def _measure(train: tuple[Tensor, Tensor], judged: tuple[Tensor, Tensor]) -> Generalisation:
+def _measure(train: tuple[Tensor, Tensor], judged: tuple[Tensor, Tensor], groups: Tensor | None) -> Generalisation:
     (old, old_target), (new, target) = train, judged
     entropy, losses = label_entropy(target), nll_loss(new, target, reduction="none")
     hits = torch.stack([(new.argmax(1) == target).double()])
     seen = len(old_target) > 0
     return Generalisation(
         float(balanced_mean((old.argmax(1) == old_target).double()[None], old_target)) if seen else float("nan"),
-        balanced_estimates(hits, target)[0],
+        balanced_estimates(hits, target, groups)[0],
         float(nll_loss(old, old_target)) if seen else float("nan"),
         float(losses.mean()),
-        Estimate(float(losses.mean()) - entropy, *bootstrap_interval(losses - entropy)),
+        Estimate(float(losses.mean()) - entropy, *bootstrap_interval(losses - entropy, groups=groups)),
         entropy,
     )

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from equipoise.diagnosis.coalitions import outputs_of
-from equipoise.diagnosis.material import Estimate, Material
+from equipoise.diagnosis.material import Estimate, Material, Said
 from equipoise.errors import DataError
 from equipoise.functional.bootstrap import bootstrap, interval
 from equipoise.functional.budgets import bootstrap_interval, label_entropy, measure
@@ -91,19 +91,22 @@ def measure_information(material: Material) -> Information:
     judged = material.judged
     return Information(
         label_entropy(judged.target),
-        _told(judged.fused, judged.target),
-        {name: _told(judged.own[name][judged.present[name]], judged.target[judged.present[name]]) for name in material.seen},
+        _told(judged, judged.fused),
+        {name: _told(judged, judged.own[name], judged.present[name]) for name in material.seen},
         tuple(_pair(material, first, second) for first, second in combinations(material.seen, 2)),
     )
 
 
-def _told(logits: Tensor, target: Tensor) -> Told:
+def _told(judged: Said, logits: Tensor, have: Tensor | None = None) -> Told:
+    """Say what an output tells about the class of the samples that have it."""
+    every = torch.ones(len(judged.target), dtype=torch.bool) if have is None else have
+    logits, target, groups = logits[every], judged.target[every], judged.groups(every)
     known = label_entropy(target)
     found = measure(logits, target, known)
     told = known - cross_entropy(logits / found["temperature"], target, reduction="none")
     rows = _some(len(target))
     neighbours = _or_none(lambda: ross(represent(logits[rows]), target[rows].numpy()))
-    interval = Estimate(float(told.mean()), *bootstrap_interval(told))
+    interval = Estimate(float(told.mean()), *bootstrap_interval(told, groups=groups))
     return Told(interval, found["temperature"], found["raw"], neighbours)
 
 
@@ -122,14 +125,15 @@ def _pair(material: Material, first: str, second: str) -> Pair:
         ways = {"broja": broja_parts, "minimum": minimum_parts, "specific": specific_parts}
         parts = {name: dict(zip(PARTS, way(table).tolist(), strict=True)) for name, way in ways.items()}
         if size <= _MOST_CLASSES_RESAMPLED:
-            drawn = bootstrap(lambda counts: broja_parts(joint_table(*codes, sizes, counts)), len(target), _RESAMPLES)
+            count, groups = len(target), judged.groups(both)
+            drawn = bootstrap(lambda counts: broja_parts(joint_table(*codes, sizes, counts)), count, _RESAMPLES, groups=groups)
             values = zip(PARTS, interval(drawn).T.tolist(), strict=True)
             intervals = {name: Estimate(parts["broja"][name], *ends) for name, ends in values}
     return Pair(
         first,
         second,
         _or_none(lambda: ksg(represent(one[rows]), represent(two[rows]))),
-        _told(said[0][some], judged.target[some]),
+        _told(judged, said[0], some),
         parts,
         intervals,
     )

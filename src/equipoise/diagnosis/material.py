@@ -38,18 +38,19 @@ class Estimate:
     high: float
 
 
-def balanced_estimates(values: Tensor, target: Tensor) -> list[Estimate]:
-    """Return the class-balanced mean of each row, with its interval over resamples of the samples.
+def balanced_estimates(values: Tensor, target: Tensor, groups: Tensor | None = None) -> list[Estimate]:
+    """Return the class-balanced mean of each row, with its interval over resamples of the samples, or of their groups.
 
     All rows see the same resamples: the interval of a row of differences is that of a paired comparison.
 
     Args:
         values: Values of shape (rows, samples), such as hits.
         target: Class codes of shape (samples,).
+        groups: Group of each sample, codes of shape (samples,); None where samples are independent.
     """
     if not len(values):
         return []
-    drawn = bootstrap(lambda counts: balanced_mean(values, target, counts), len(target), RESAMPLES)
+    drawn = bootstrap(lambda counts: balanced_mean(values, target, counts), len(target), RESAMPLES, groups=groups)
     return [Estimate(*row) for row in torch.vstack([balanced_mean(values, target), interval(drawn)]).T.tolist()]
 
 
@@ -63,6 +64,7 @@ class Said:
         outputs: What the model gave.
         target: Class codes of shape (samples,).
         present: Per modality which samples have it.
+        group: Codes of the groups that samples belong to, of shape (samples,), where the data state groups.
     """
 
     ids: NDArray[np.str_]
@@ -70,6 +72,18 @@ class Said:
     outputs: Outputs
     target: Tensor
     present: dict[str, Tensor]
+    group: Tensor | None = None
+
+    def groups(self, rows: Tensor | None = None) -> Tensor | None:
+        """Return the groups that intervals resample: None where samples are independent, or where there is one group only.
+
+        Args:
+            rows: Which samples are looked at, booleans of shape (samples,).
+        """
+        if self.group is None:
+            return None
+        groups = self.group if rows is None else self.group[rows]
+        return groups if len(groups.unique()) > 1 else None
 
     @cached_property
     def fused(self) -> Tensor:
@@ -102,14 +116,15 @@ def observe(predictor: Predictor, dataset: Dataset) -> Said:
     Raises:
         DataError: No sample has a label.
     """
-    labelled = np.zeros(0, np.int64) if dataset.target is None else np.flatnonzero(dataset.target >= 0)
+    labelled = np.zeros(0, np.int64) if dataset.target is None else np.flatnonzero(dataset.labelled)
     if not len(labelled):
         raise DataError(f"{dataset.schema.name}: no sample has a known label, so there is nothing to judge by")
     dataset = dataset.subset(labelled)
     assert dataset.target is not None
     part = predictor.part(dataset)
     present = {name: torch.from_numpy(mask) for name, mask in dataset.present.items()}
-    return Said(dataset.ids, part, predictor.outputs(part), torch.from_numpy(dataset.target), present)
+    target, group = torch.from_numpy(dataset.target), None if part.group is None else part.group.cpu()
+    return Said(dataset.ids, part, predictor.outputs(part), target, present, group)
 
 
 @dataclass(frozen=True)
@@ -163,8 +178,10 @@ def part_of(run: Run, dataset: Dataset, name: str) -> Dataset:
     """Return one part of the data that a run was trained on.
 
     Raises:
-        DataError: These are other data.
+        DataError: These are other data, or no sample is in that part.
     """
+    if not run.config["split"][name]:
+        raise DataError(f"the run was trained without a {name} part, which a diagnosis needs; train it by equipoise.fit")
     if fingerprint(dataset) != run.config["data"]["fingerprint"]:
         raise DataError(
             f"{dataset.schema.name}: these are not the data that the run was trained on; a diagnosis needs them, for the "

@@ -22,8 +22,8 @@ class Curve:
 
     Attributes:
         modality: What is disturbed.
-        kind: ``noise`` (level: standard deviations added to standardised inputs), ``absence`` (level: share of the samples that
-            lose the modality; one that has no other keeps it) or ``shuffling`` (level: 0 or 1).
+        kind: ``noise`` (level: standard deviations added to standardised inputs; not of text as terms or tokens), ``absence``
+            (level: share of the samples that lose the modality; one that has no other keeps it) or ``shuffling`` (level: 0 or 1).
         levels: The levels; 0 is undisturbed.
         scores: Balanced accuracy of the fused output at each level.
     """
@@ -41,10 +41,13 @@ def measure_robustness(material: Material) -> list[Curve]:
         "absence": (SHARES, lambda part, name, level: thinned(part, level, modality=name)),
         "shuffling": ((0.0, 1.0), lambda part, name, level: shuffled(part, name)),
     }
+    prepared = material.predictor.preprocessing.modalities
+    symbolic = {name for name, item in prepared.items() if getattr(item, "symbolic", False)}
     return [
         _curve(material, name, kind, levels, partial(change, material.judged.part, name))
         for name in material.seen
         for kind, (levels, change) in kinds.items()
+        if kind != "noise" or name not in symbolic
     ]
 
 
@@ -52,5 +55,5 @@ def _curve(material: Material, modality: str, kind: str, levels: tuple[float, ..
     judged = material.judged
     said = [judged.fused]  # at level 0
     said += [log_probabilities(material.predictor.outputs(change(level)).logits) for level in levels[1:]]
-    scores = balanced_estimates(torch.stack([judged.hits(item) for item in said]), judged.target)
+    scores = balanced_estimates(torch.stack([judged.hits(item) for item in said]), judged.target, judged.groups())
     return Curve(modality, kind, levels, tuple(scores))

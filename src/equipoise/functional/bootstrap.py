@@ -12,10 +12,13 @@ from equipoise.errors import DataError
 _AT_ONCE = 2**22
 
 
-def bootstrap(statistic: Callable[[Tensor], Tensor], samples: int, resamples: int = 1000, seed: int = 0) -> Tensor:
+def bootstrap(
+    statistic: Callable[[Tensor], Tensor], samples: int, resamples: int = 1000, seed: int = 0, groups: Tensor | None = None
+) -> Tensor:
     """Return a statistic of resamples, drawn with replacement and as large as the sample itself.
 
-    Statistics that are computed with the same seed are paired: they see the same resamples.
+    Statistics that are computed with the same seed are paired: they see the same resamples. Samples of one group (frames of
+    a video, recordings of a person) are not independent: with ``groups`` whole groups are drawn, as many as there are.
 
     Args:
         statistic: Turns counts of shape (block, samples), how often each resample has each sample, into values of shape
@@ -23,6 +26,7 @@ def bootstrap(statistic: Callable[[Tensor], Tensor], samples: int, resamples: in
         samples: Number of samples.
         resamples: Number of resamples.
         seed: Seed of the draws.
+        groups: Group of each sample, codes of shape (samples,); None where samples are independent.
 
     Returns:
         Values of shape (resamples, ...).
@@ -31,7 +35,8 @@ def bootstrap(statistic: Callable[[Tensor], Tensor], samples: int, resamples: in
         DataError: There is no sample.
 
     References:
-        Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7, 1979.
+        Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7, 1979; of groups: Davison and Hinkley,
+        "Bootstrap methods and their application", Cambridge University Press 1997, section 3.8.
 
     Example:
         >>> values = torch.tensor([0.0, 1.0, 1.0, 2.0], dtype=torch.float64)
@@ -43,11 +48,14 @@ def bootstrap(statistic: Callable[[Tensor], Tensor], samples: int, resamples: in
         raise DataError("resamples of no samples were asked for, expected at least one sample")
     random = torch.Generator().manual_seed(seed)
     block = max(1, _AT_ONCE // samples)
+    codes = None if groups is None else groups.unique(return_inverse=True)[1]
+    units = samples if codes is None else int(codes.max()) + 1
     found = []
     for start in range(0, resamples, block):
-        draws = torch.randint(samples, (min(block, resamples - start), samples), generator=random)
+        draws = torch.randint(units, (min(block, resamples - start), units), generator=random)
         counts = torch.zeros(draws.shape, dtype=torch.float64)
-        found.append(statistic(counts.scatter_add_(1, draws, torch.ones_like(counts))))
+        counts.scatter_add_(1, draws, torch.ones_like(counts))
+        found.append(statistic(counts if codes is None else counts[:, codes]))
     return torch.cat(found)
 
 

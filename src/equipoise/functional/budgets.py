@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from equipoise.errors import ConfigError, DataError, suggest
+from equipoise.functional.bootstrap import bootstrap, interval
 
 STRENGTHS = ("gap", "constant", "inverse")
 
@@ -196,13 +197,14 @@ def measure(logits: Tensor, labels: Tensor, known: float | None = None, calibrat
     }
 
 
-def bootstrap_interval(values: Tensor, resamples: int = 1000, seed: int = 0) -> tuple[float, float]:
-    """Return the 95 % interval of a mean over resamples of the samples (Efron, Annals of Statistics 7, 1979; percentiles).
+def bootstrap_interval(values: Tensor, resamples: int = 1000, seed: int = 0, groups: Tensor | None = None) -> tuple[float, float]:
+    """Return the 95 % interval of a mean over resamples of the samples (percentiles), see :func:`~.bootstrap.bootstrap`.
 
     Args:
         values: One value per sample, of shape (samples,).
         resamples: Number of resamples.
         seed: Seed of the resamples.
+        groups: Group of each sample, codes of shape (samples,), where samples of a group are not independent.
 
     Returns:
         The 2.5th and the 97.5th percentile.
@@ -216,16 +218,9 @@ def bootstrap_interval(values: Tensor, resamples: int = 1000, seed: int = 0) -> 
     """
     if values.dim() != 1 or not len(values):
         raise DataError(f"values of shape {tuple(values.shape)} were given, expected one per sample")
-    random = torch.Generator().manual_seed(seed)
     values = values.detach().cpu().double()
-    at_once = max(1, 2**24 // len(values))
-    means = torch.cat(
-        [
-            values[torch.randint(len(values), (min(at_once, resamples - start), len(values)), generator=random)].mean(1)
-            for start in range(0, resamples, at_once)
-        ]
-    )
-    low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    means = bootstrap(lambda counts: counts @ values / counts.sum(1), len(values), resamples, seed, groups)
+    low, high = interval(means).tolist()
     return low, high
 
 

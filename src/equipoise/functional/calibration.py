@@ -52,7 +52,7 @@ def reliability(probabilities: Tensor, target: Tensor, bins: int = 15) -> Reliab
 
 
 def calibration_interval(
-    probabilities: Tensor, target: Tensor, bins: int = 15, resamples: int = 1000, seed: int = 0
+    probabilities: Tensor, target: Tensor, bins: int = 15, resamples: int = 1000, seed: int = 0, groups: Tensor | None = None
 ) -> tuple[float, float]:
     """Return the 95 % interval of the expected calibration error over resamples of the samples (percentiles).
 
@@ -65,6 +65,7 @@ def calibration_interval(
         bins: Number of bins.
         resamples: Number of resamples.
         seed: Seed of the resamples.
+        groups: Group of each sample, codes of shape (samples,), where samples of a group are not independent.
 
     Example:
         >>> low, high = calibration_interval(torch.tensor([[0.9, 0.1]] * 50), torch.tensor([0] * 25 + [1] * 25))
@@ -74,7 +75,7 @@ def calibration_interval(
     confidence, predicted = probabilities.max(1)
     inside = _bin_of(confidence, bins)
     gaps = inside * (confidence - (predicted == target).to(confidence.dtype))[:, None]
-    errors = bootstrap(lambda counts: (counts @ gaps).abs().sum(1) / len(target), len(target), resamples, seed)
+    errors = bootstrap(lambda counts: (counts @ gaps).abs().sum(1) / counts.sum(1), len(target), resamples, seed, groups)
     low, high = interval(errors).tolist()
     return low, high
 
