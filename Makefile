@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # One thread per process: tests and small models gain nothing from more, and parallel test workers would compete.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint types clean
+.PHONY: demo test lint types docs clean
 
 demo: .venv/.core
 	$(BIN)/equipoise demo
@@ -23,8 +23,11 @@ lint: .venv/.dev
 types: .venv/.dev
 	$(BIN)/mypy --strict src
 
+docs: .venv/.dev
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache build dist docs/_build docs/generated
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # torch comes first and alone, so that a wheel without CUDA is taken where the package index offers one.

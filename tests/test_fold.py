@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,7 +13,7 @@ import equipoise
 from equipoise.config import PreprocessingOptions, SplitOptions
 from equipoise.data.builtin import BUILTIN
 from equipoise.data.sources import open_dataset
-from equipoise.errors import ConfigError
+from equipoise.errors import ConfigError, DataError
 from equipoise.fold import Fold
 from equipoise.run import Run, fit
 
@@ -68,3 +69,16 @@ def test_the_log_of_a_run_is_there_when_it_is_loaded(tmp_path: Path) -> None:
     run = fit(BUILTIN["wisconsin"](), out=tmp_path / "run", target=None, **QUICK)
     assert len(run.log) == 2
     assert list(equipoise.load(tmp_path / "run").log) == list(run.log)
+
+
+def test_a_fold_for_training_keeps_no_sample_for_a_test() -> None:
+    dataset = open_dataset("wisconsin")
+    fold = Fold.for_training(dataset, SplitOptions(validation_fraction=0.25, split_seed=3))
+    assert len(fold.data.train) + len(fold.data.validation) == len(dataset)
+    assert len(fold.data.validation) == pytest.approx(0.25 * len(dataset), abs=2)
+    assert np.bincount(fold.data.validation.target).min() > 0.2 * np.bincount(dataset.target).min()
+    run = fit(fold, validation_fraction=0.25, split_seed=3, encoder="gcn", graph={"nodes": "all"}, **QUICK)
+    assert (run.metrics, run.summary["samples"]["test"]) == ({}, 0)
+    assert run.evaluate("wisconsin", part="auto")["fused"]["samples"] == len(dataset)
+    with pytest.raises(DataError, match="trained without a test part"):
+        equipoise.diagnose(run, dataset, progress=False)

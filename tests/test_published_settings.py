@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from equipoise.config import FitConfig
+from equipoise.data.layouts import open_layout
 from equipoise.nn.multimodal import build_model, describe_encoders
 from equipoise.tasks import Classification
 
@@ -20,6 +21,8 @@ FILES = sorted(FOLDER.glob("*.yaml"))
 def test_settings(path: Path) -> None:
     config = FitConfig.from_options(yaml.safe_load(path.read_text(encoding="utf-8")))
     assert config.training.patience is None
+    assert config.read.layout is not None
+    assert open_layout(config.read.layout).tree
     if config.model.encoder is None:  # encoders of the user's own
         assert "encoders={" in path.read_text(encoding="utf-8")
         return

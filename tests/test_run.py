@@ -197,3 +197,14 @@ def test_unknown_options_are_refused_by_name() -> None:
         train(epoch=3)
     with pytest.raises(DataError, match="cannot open 'list' as data"):
         train([1, 2])
+
+
+@pytest.mark.parametrize("method", ["joint", "reconboost"])
+def test_a_run_in_memory_is_saved_as_if_it_had_had_a_folder(method: str, tmp_path: Path) -> None:
+    run = train(method=method, out=tmp_path / "first")
+    for number, given in enumerate((run, equipoise.load(run.folder))):
+        saved = given.save(tmp_path / str(number))
+        for file in run.folder.iterdir():
+            assert (saved.folder / file.name).read_bytes() == file.read_bytes()
+    with pytest.raises(RunError, match="already holds a run"):
+        run.save(run.folder)

@@ -9,12 +9,28 @@ from equipoise._version import __version__
 if TYPE_CHECKING:
     from equipoise.diagnosis.diagnose import diagnose
     from equipoise.errors import EquipoiseError
+    from equipoise.integrations.loop import Balancer
+    from equipoise.integrations.sklearn import BalancedClassifier, BalancedRegressor
     from equipoise.run import Run, fit, load, resume
 
-__all__ = ["EquipoiseError", "Run", "__version__", "diagnose", "fit", "load", "resume"]
+__all__ = [
+    "BalancedClassifier",
+    "BalancedRegressor",
+    "Balancer",
+    "EquipoiseError",
+    "Run",
+    "__version__",
+    "diagnose",
+    "fit",
+    "load",
+    "resume",
+]
 
 # Where each public name lives. Importing equipoise imports neither torch nor pandas; the first use of a name does.
 _HOMES = {
+    "Balancer": "equipoise.integrations.loop",
+    "BalancedClassifier": "equipoise.integrations.sklearn",
+    "BalancedRegressor": "equipoise.integrations.sklearn",
     "EquipoiseError": "equipoise.errors",
     "Run": "equipoise.run",
     "diagnose": "equipoise.diagnosis.diagnose",

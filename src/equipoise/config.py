@@ -214,7 +214,19 @@ def build(cls: type[T], values: Mapping[str, Any], owner: str) -> T:
 class ReadOptions:
     """How the data are read. What is not stated comes from ``dataset.yaml`` or is inferred."""
 
-    target: str | None = option(None, help="column (or array) to predict")
+    target: str | tuple[str, ...] | None = option(
+        None, help="column (or array) to predict; several: '[rain, snow]', or 'label_*' for all that begin so"
+    )
+    task: str | None = option(
+        None,
+        choices=("auto", "classification", "ordinal", "multilabel", "regression"),
+        help="what the target is: one class, a class of an order, several labels of 0 or 1, numbers [auto: by its values]",
+    )
+    layout: str | None = option(
+        None,
+        help="published layout that a folder is in (listed by: equipoise data layouts), NAME or NAME:VARIANT; none leaves unused "
+        "what dataset.yaml or a configuration file states",
+    )
     id: str | None = option(None, help="column of sample ids, by which the modalities are joined")
     split: str | None = option(
         None, help="column that says train, validation or test for each sample; none leaves a column called split unused"
@@ -222,6 +234,13 @@ class ReadOptions:
     group: str | None = option(None, help="column of groups (patient, speaker, video): no group is on two sides of a split")
     modalities: dict[str, Any] | None = option(
         None, help="modalities by column prefix, column list, file or array: '{audio: {prefix: a_}, text: {columns: [t1, t2]}}'"
+    )
+    root: str | None = option(
+        None, help="folder from which the paths of media files start and which they may not leave (default: that of the data)"
+    )
+    skip_damaged: bool = option(False, help="treat samples whose media file is damaged as absent instead of stopping")
+    cache_gigabytes: float = option(
+        10.0, low=0.0, help="room for decoded media on disk, in EQUIPOISE_CACHE or the user's folder of caches; 0 keeps none"
     )
 
 
@@ -246,6 +265,25 @@ class PreprocessingOptions:
     clip: float | None = option(10.0, above=0.0, help="largest absolute value after standardisation; none switches it off")
     top_variance: int | None = option(None, low=1, help="keep only this many columns of each table, those of largest variance")
     text_features: int = option(2000, low=1, help="most frequent words and pairs of words that a text becomes a vector of")
+    text: str | dict[str, Any] | None = option(
+        None, help="form of text, or of each modality of text: tfidf, hashing, huggingface (default: what its encoder reads)"
+    )
+    sequence_length: int | None = option(
+        None, low=1, help="time steps of a sequence that are kept, the first ones (none: as many as the longest of training has)"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextOptions:
+    """The form in which a model gets the text of one modality: the options of the option ``text``."""
+
+    name: str = option("tfidf", choices=("tfidf", "hashing", "huggingface"), help="weights of words, hashes of words, or tokens")
+    tokens: int | None = option(
+        None, low=1, help="hashes or tokens of a text that are kept, the first ones (default: 1024 hashes, 128 tokens)"
+    )
+    tokenizer: str | None = option(
+        None, help="folder, or name in the local cache, of a Hugging Face tokenizer (default: that of the encoder's model)"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,11 +291,14 @@ class ModelOptions:
     """Encoders, one per modality, and the fusion.
 
     A component is a name with options of its own: ``--encoder mlp --encoder.hidden 128``,
-    ``--encoder.image cnn --encoder.image.width 32``, ``--fusion gated``.
+    ``--encoder.image cnn --encoder.image.width 32``, ``--fusion gated``. Every encoder has the options of
+    :class:`EncoderOptions` too: ``--encoder.image.frozen true``.
     """
 
     encoder: str | dict[str, Any] | None = option(
-        None, help="encoder of all modalities, or of each: mlp, cnn, gcn (default: by kind)"
+        None,
+        help="encoder of all modalities, or of each: mlp, cnn, tcn, gcn, embedding_bag, transformers, or the import path of your "
+        "class (default: by kind)",
     )
     fusion: str | dict[str, Any] | None = option(
         None,
@@ -266,6 +307,16 @@ class ModelOptions:
     feature_size: int = option(64, low=1, help="width of the features that each encoder gives")
     graph: dict[str, Any] | None = option(
         None, help="options of the sample graph that the encoder gcn uses, such as --graph.neighbours 20 --graph.nodes all"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderOptions:
+    """How an encoder trains: options that every encoder has beside its own, ours or yours."""
+
+    frozen: bool = option(False, help="leave the encoder as it is: no gradient, evaluation mode throughout")
+    learning_rate: float | None = option(
+        None, above=0.0, help="learning rate of this encoder, which takes the course of the run's (none: that of the run)"
     )
 
 
@@ -308,9 +359,14 @@ class TrainingOptions:
     step_epochs: int = option(30, low=1, help="epochs between the steps of the step schedule")
     step_factor: float = option(0.1, above=0.0, high=1.0, help="factor of each step of the step schedule")
     clip_norm: float | None = option(None, above=0.0, help="largest norm of the gradient; none switches clipping off")
-    class_weights: str = option("none", choices=("none", "balanced"), help="weight of each class in the loss")
+    class_weights: str = option("none", choices=("none", "balanced"), help="weight of each class (each label) in the loss")
     monitor: str = option(
-        "macro_f1", choices=("macro_f1", "accuracy", "balanced_accuracy", "loss"), help="validation metric that selects the epoch"
+        "auto",
+        choices=(
+            *("auto", "macro_f1", "accuracy", "balanced_accuracy", "kappa", "micro_f1", "subset_accuracy"),
+            *("r2", "mse", "rmse", "mae", "loss"),
+        ),
+        help="validation metric that selects the epoch; auto is macro_f1, for ordinal kappa, for regression r2",
     )
     patience: int | None = option(20, low=1, help="stop after this many epochs without a better validation metric")
     precision: str = option("float32", choices=("float32", "bfloat16"), help="number format of forward and backward passes")
@@ -320,6 +376,11 @@ class TrainingOptions:
     seed: int = option(0, low=0, help="seed of initial weights, order of samples and everything random in training")
     loader: str = option("auto", choices=("auto", "memory", "stream"), help="keep prepared data in memory or stream it from disk")
     workers: int = option(2, low=0, help="processes that prepare batches when data are streamed")
+    augment: dict[str, Any] | None = option(
+        None,
+        help="random changes of training samples by modality, such as --augment.picture flip,crop (images, videos) "
+        "or --augment.sound time,frequency (gaps in audio)",
+    )
     checkpoint_seconds: float = option(30.0, low=0.0, help="least time between two checkpoints; 0 writes one after every batch")
 
 

@@ -14,7 +14,7 @@ from equipoise.data.loader import Part, make_part
 from equipoise.data.partition import FitData, partition
 from equipoise.data.preprocessing import Preprocessing
 from equipoise.data.schema import Schema
-from equipoise.data.splits import Split, make_splits
+from equipoise.data.splits import Split, make_splits, split_without_test
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class Fold:
 
     Attributes:
         data: Samples to train on and to select by.
-        test: Samples for the final test.
+        test: Samples for the final test; there may be none.
         split: Which rows are in which part.
         preprocessing: Fitted on the training part.
         splitting: The options that the data were divided by.
@@ -64,7 +64,27 @@ class Fold:
             DataError: The data cannot be divided or prepared so.
         """
         splitting = splitting or SplitOptions()
-        split = make_splits(dataset, splitting)[splitting.fold]
+        return cls._made(dataset, make_splits(dataset, splitting)[splitting.fold], splitting, preprocessing)
+
+    @classmethod
+    def for_training(
+        cls, dataset: Dataset, splitting: SplitOptions | None = None, preprocessing: PreprocessingOptions | None = None
+    ) -> Fold:
+        """Divide all samples into those to train on and those to select by; a run on the fold has no test metrics.
+
+        Args:
+            dataset: The data; a split that they state is not used.
+            splitting: The share of the validation part, and the seed.
+            preprocessing: What is done to raw inputs.
+
+        Raises:
+            DataError: The data cannot be divided or prepared so.
+        """
+        splitting = splitting or SplitOptions()
+        return cls._made(dataset, split_without_test(dataset, splitting), splitting, preprocessing)
+
+    @classmethod
+    def _made(cls, dataset: Dataset, split: Split, splitting: SplitOptions, preprocessing: PreprocessingOptions | None) -> Fold:
         data, test = partition(dataset, split)
         fitted = Preprocessing.fit(data.train, preprocessing)
         return cls(data, test, split, fitted, splitting, fingerprint(dataset), dataset.schema)
@@ -86,6 +106,12 @@ class Fold:
         if key not in self._parts:
             self._parts[key] = make_part(dataset, self.preprocessing, device, loader, workers)
         return self._parts[key]
+
+    def prepared(self, options: PreprocessingOptions) -> Fold:
+        """Return the fold with the preprocessing fitted by these options; itself, if it is so already."""
+        if options == self.preprocessing.options:
+            return self
+        return replace(self, preprocessing=Preprocessing.fit(self.data.train, options), _parts={})
 
     def without_test(self) -> Fold:
         """Return the fold for choosing something: what is measured is the validation part, and no test sample is in reach."""

@@ -16,13 +16,15 @@ from torch import nn
 
 from equipoise._version import __version__
 from equipoise.config import FitConfig, GraphOptions, build
+from equipoise.data.augment import Augmentation
 from equipoise.data.dataset import Dataset
 from equipoise.data.fingerprint import fingerprint
 from equipoise.data.graph import SampleGraph, resolve
-from equipoise.data.sources import open_dataset
+from equipoise.data.schema import Schema
+from equipoise.data.sources import open_dataset, target_names
 from equipoise.data.splits import Split
 from equipoise.errors import ConfigError, DataError, RunError, suggest
-from equipoise.files import make_folder, read_lines, truncate_lines, write_json
+from equipoise.files import append_line, make_folder, read_lines, truncate_lines, write_json
 from equipoise.fold import Fold
 from equipoise.inference.predictions import Predictions
 from equipoise.inference.predictor import Predictor
@@ -31,15 +33,18 @@ from equipoise.inference.storage import (
     FORMAT,
     OWN_ENCODER,
     WEIGHTS,
+    check_imports,
     load_predictor,
     make_model,
     read_config,
     read_part,
     save_predictor,
 )
-from equipoise.methods.base import Method, make_method
+from equipoise.methods.base import Method, check_task, make_method
+from equipoise.nn.encoders.base import RESERVED, stored_options
 from equipoise.nn.multimodal import MultimodalModel, describe_encoders
-from equipoise.tasks import Classification, Task
+from equipoise.nn.text_forms import with_text_forms
+from equipoise.tasks import Task, make_task
 from equipoise.training.checkpoint import load_checkpoint, save_checkpoint
 from equipoise.training.context import Context
 from equipoise.training.loop import Loop, Observer
@@ -76,7 +81,7 @@ class Run:
 
     @property
     def metrics(self) -> dict[str, dict[str, float | None]]:
-        """Metrics on the test part: ``fused`` and each modality inside the model."""
+        """Metrics on the test part: ``fused`` and each modality inside the model; nothing where there is no test part."""
         found: dict[str, dict[str, float | None]] = self.summary["test"]
         return found
 
@@ -84,13 +89,35 @@ class Run:
         """Predict; see :meth:`~equipoise.inference.predictor.Predictor.predict`."""
         return self.predictor.predict(source, **options)
 
+    def save(self, folder: str | Path) -> Run:
+        """Write the run into a folder, as if it had been trained with ``out=folder``.
+
+        Args:
+            folder: A folder that is empty or not there.
+
+        Returns:
+            The run in its folder; :func:`load` opens it.
+
+        Raises:
+            RunError: The folder is in use or cannot be written.
+        """
+        path = Path(folder)
+        _check_unused(path)
+        stored = {key: value for key, value in self.config.items() if key != "split"}
+        _write_start(make_folder(path), stored, self.config["split"])
+        for line in self.log:
+            append_line(path / METRICS, line)
+        save_predictor(path, self.predictor)
+        write_json(path / SUMMARY, self.summary)
+        return replace(self, folder=path)
+
     def evaluate(self, source: Source, *, part: str = "auto", **options: Any) -> dict[str, dict[str, float | None]]:
         """Compute metrics on labelled samples.
 
         Args:
             source: The data.
             part: ``test``, ``validation``, ``train`` (parts of the data of training), ``all``, or ``auto``: the test part if
-                these are the data of training, else all samples.
+                these are the data of training and there is one, else all samples.
             options: As for :meth:`~equipoise.inference.predictor.Predictor.evaluate`.
         """
         return self.evaluated(source, part=part, **options)[0]
@@ -105,7 +132,7 @@ class Run:
     def _choose(self, dataset: Dataset, part: str) -> tuple[Dataset, str]:
         same = fingerprint(dataset) == self.config["data"]["fingerprint"]
         if part == "auto":
-            part = "test" if same else "all"
+            part = "test" if same and self.config["split"]["test"] else "all"
         if part == "all":
             return dataset, f"all {len(dataset)} samples"
         if part not in ("train", "validation", "test"):
@@ -133,8 +160,9 @@ def fit(
             or a fold of one, which several runs share.
         method: Name of a method, or a mapping with ``name`` and hyper-parameters.
         out: Folder for the run; None keeps it in memory.
-        target: Name of the target column, or labels of shape (samples,) for data in memory.
-        encoders: Encoders of your own by modality: modules from (batch, ...) to (batch, width).
+        target: Name of the target column, or of several; or labels of shape (samples,) or (samples, outputs) for data in memory.
+        encoders: Encoders of your own by modality: modules from (batch, ...) to (batch, width). How they train is said beside
+            them: ``encoder={"image": {"frozen": True}}``.
         progress: Whether to show a progress bar.
         options: Any option of :mod:`equipoise.config`, such as ``epochs=50`` or ``fusion="gated"``.
 
@@ -151,16 +179,17 @@ def fit(
         >>> run.metrics["fused"]["accuracy"] > 0.8
         True
     """
-    labels = None if isinstance(target, str) else target
-    if isinstance(target, str):
-        options = {**options, "target": target}
+    names = target_names(target, data)
+    labels = None if names is not None else target
+    if names is not None:
+        options = {**options, "target": names}
     config = FitConfig.from_options({"method": method, **options})
     folder = None if out is None else Path(out)
     if folder is not None and os.environ.get("RANK", "0") == "0":
         _check_unused(folder)
     prepared = _prepare(data, config, labels, encoders)
     if folder is not None and prepared.runtime.is_main:
-        _write_start(make_folder(folder), prepared)
+        _write_start(make_folder(folder), prepared.stored, _parts(prepared.fold.split))
     try:
         return _train(prepared, folder, None, progress)
     except (ConfigError, DataError):
@@ -178,6 +207,7 @@ def resume(
     *,
     target: Any = None,
     encoders: Mapping[str, nn.Module] | None = None,
+    allow_imports: bool = False,
     progress: bool = True,
 ) -> Run:
     """Go on with an interrupted run; it ends as if it had never stopped.
@@ -187,6 +217,7 @@ def resume(
         data: The data, where they are not a path or an embedded set that the run remembers.
         target: Labels for data in memory.
         encoders: Encoders of your own, as they were given to :func:`fit`.
+        allow_imports: Whether encoders that the run names by import path may be imported, which runs their code.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -199,7 +230,8 @@ def resume(
     folder = Path(run)
     stored = read_config(folder)
     if (folder / SUMMARY).is_file() and (folder / WEIGHTS).is_file():
-        return load(folder, encoders=encoders)
+        return load(folder, encoders=encoders, allow_imports=allow_imports)
+    check_imports(folder, stored, encoders or {}, allow_imports)
     source = data if data is not None else stored["data"]["source"]
     if source is None:
         raise RunError(f"{folder}: the run was started with data in memory; pass them again to resume it")
@@ -216,20 +248,25 @@ def resume(
     return _train(replace(prepared, stored=stored), folder, checkpoint, progress)
 
 
-def load(run: str | Path, *, device: str = "auto", encoders: Mapping[str, nn.Module] | None = None) -> Run:
+def load(
+    run: str | Path, *, device: str = "auto", encoders: Mapping[str, nn.Module] | None = None, allow_imports: bool = False
+) -> Run:
     """Open a finished run.
 
     Args:
         run: The run folder.
         device: Where to put the model.
         encoders: Encoders of your own, as they were given to :func:`fit`.
+        allow_imports: Whether encoders that the run names by import path may be imported, which runs their code. What is
+            passed as a module needs no import.
 
     Raises:
-        RunError: The folder is not a finished run, is damaged, or comes from a newer version.
+        RunError: The folder is not a finished run, is damaged, comes from a newer version, or needs an import.
     """
     folder = Path(run)
     config = read_config(folder)
-    predictor = load_predictor(folder, device, encoders)
+    predictor = load_predictor(folder, device, encoders, allow_imports)
+    config["encoders"] |= _own_encoders(config["encoders"], encoders)
     split = read_part(folder, SPLIT, "the split of a run", ("train", "validation", "test"))
     summary = read_part(folder, SUMMARY, "the summary of a run", ("method", "test"))
     return Run(predictor, {**config, "split": split}, summary, folder, read_lines(folder / METRICS))
@@ -247,6 +284,7 @@ class _Prepared:
     runtime: Runtime
     model: MultimodalModel
     graph: GraphOptions | None
+    augment: Augmentation | None
 
 
 def _prepare(
@@ -257,14 +295,15 @@ def _prepare(
     if config.training.threads is not None:
         torch.set_num_threads(config.training.threads)
     runtime = Runtime(config.training.device, config.training.precision)
-    fold = _fold(data, config, labels)
-    train, schema = fold.data.train, fold.schema
+    source = data if isinstance(data, (Dataset, Fold)) else open_dataset(data, config.read, target=labels)
+    schema = source.schema
+    described = _described(config, schema, encoders)
+    fold = _fold(source, config, described, encoders)
+    train = fold.data.train
+    check_task(method.name, method.card.tasks, schema.task)
     task = _task(train, config)
-    described = describe_encoders(config.model.encoder, {item.name: item.kind for item in schema.modalities})
-    for name, module in (encoders or {}).items():
-        if name not in described:
-            raise ConfigError(f"encoders: unknown modality {name!r}, {suggest(name, described)}")
-        described[name] = {"name": OWN_ENCODER, "class": f"{type(module).__module__}.{type(module).__qualname__}"}
+    training = replace(config.training, monitor=task.monitor(config.training.monitor))
+    config = replace(config, training=training)
     stored = {
         "format": FORMAT,
         "equipoise": __version__,
@@ -282,9 +321,12 @@ def _prepare(
         "shapes": {name: list(shape) for name, shape in fold.preprocessing.shapes.items()},
     }
     model = make_model(stored, task, encoders)
+    for name, encoder in model.encoders.items():
+        described[name] = {**described[name], **stored_options(encoder)}
     graph = _graph_options(model, config, len(train), schema.samples)
     stored["graph"] = graph and asdict(graph)
-    return _Prepared(stored, config, method, fold, task, runtime, model, graph)
+    augment = Augmentation.of(config.training.augment, schema, fold.preprocessing.shapes, config.training.seed)
+    return _Prepared(stored, config, method, fold, task, runtime, model, graph, augment)
 
 
 def _graph_options(model: MultimodalModel, config: FitConfig, train: int, samples: int) -> GraphOptions | None:
@@ -317,21 +359,50 @@ def _fusion(method: Method, config: FitConfig) -> dict[str, Any]:
     return stated or {"name": needed or "concat"}
 
 
-def _fold(data: Source | Dataset | Fold, config: FitConfig, labels: Any) -> Fold:
+def _described(config: FitConfig, schema: Schema, encoders: Mapping[str, nn.Module] | None) -> dict[str, dict[str, Any]]:
+    """Return the full description of each modality's encoder."""
+    described = describe_encoders(config.model.encoder, {item.name: item.kind for item in schema.modalities})
+    for name in encoders or {}:
+        if name not in described:
+            raise ConfigError(f"encoders: unknown modality {name!r}, {suggest(name, described)}")
+    return {**described, **_own_encoders(described, encoders)}
+
+
+def _own_encoders(
+    described: Mapping[str, Mapping[str, Any]], encoders: Mapping[str, nn.Module] | None
+) -> dict[str, dict[str, Any]]:
+    """Return the descriptions of encoders that the user supplied as modules; what they say on training stays."""
+    return {
+        name: {
+            "name": OWN_ENCODER,
+            "class": f"{type(module).__module__}.{type(module).__qualname__}",
+            **{key: value for key, value in described[name].items() if key in RESERVED},
+        }
+        for name, module in (encoders or {}).items()
+    }
+
+
+def _fold(
+    data: Dataset | Fold,
+    config: FitConfig,
+    described: Mapping[str, Mapping[str, Any]],
+    encoders: Mapping[str, nn.Module] | None,
+) -> Fold:
+    """Return the fold with each text in the form that its encoder reads."""
+    kinds = {item.name: item.kind for item in data.schema.modalities}
+    options = with_text_forms(config.preprocessing, kinds, described, encoders)
     if not isinstance(data, Fold):
-        dataset = data if isinstance(data, Dataset) else open_dataset(data, config.read, target=labels)
-        return Fold.of(dataset, config.splitting, config.preprocessing)
-    if (data.splitting, data.preprocessing.options) != (config.splitting, config.preprocessing):
+        return Fold.of(data, config.splitting, options)
+    known = data.preprocessing.options
+    if data.splitting != config.splitting or known not in (config.preprocessing, options):
         raise ConfigError("data: the fold was made with other options of splitting and preprocessing than those of the run")
-    return data
+    return data.prepared(options)
 
 
 def _task(train: Dataset, config: FitConfig) -> Task:
-    classes = len(train.schema.classes)
-    if config.training.class_weights == "none":
-        return Classification(classes)
     assert train.target is not None
-    return Classification.balanced(classes, torch.from_numpy(train.target))
+    balanced = config.training.class_weights == "balanced"
+    return make_task(train.schema.task, len(train.schema.classes), torch.from_numpy(train.target), balanced=balanced)
 
 
 def _check_unused(folder: Path) -> None:
@@ -341,10 +412,9 @@ def _check_unused(folder: Path) -> None:
         raise RunError(f"{folder} is not empty and not a run; choose another folder")
 
 
-def _write_start(folder: Path, prepared: _Prepared) -> None:
-    split = prepared.fold.split
-    write_json(folder / SPLIT, {"name": split.name, "hash": split.hash, **_parts(split)})
-    write_json(folder / CONFIG, prepared.stored)
+def _write_start(folder: Path, stored: dict[str, Any], parts: dict[str, list[int]]) -> None:
+    write_json(folder / SPLIT, {"name": stored["data"]["split"], "hash": stored["data"]["split_hash"], **parts})
+    write_json(folder / CONFIG, stored)
 
 
 def _parts(split: Split) -> dict[str, list[int]]:
@@ -362,7 +432,10 @@ def _train(prepared: _Prepared, folder: Path | None, checkpoint: dict[str, Any] 
     train, validation = (
         prepared.fold.part(name, runtime.device, training.loader, training.workers, graph) for name in ("train", "validation")
     )
-    ctx = Context(model.to(runtime.device), runtime, training, train, validation, prepared.fold.split.hash)
+    ctx = Context(model.to(runtime.device), runtime, training, train, validation, prepared.fold.split.hash, prepared.augment)
+    schema = prepared.fold.schema
+    for note in (*schema.notes, *(note for modality in schema.modalities for note in modality.notes)):
+        ctx.note(note)
     if graph is not None and graph.options.nodes == "all":
         ctx.note(
             f"transductive: the sample graph was made from the features of all {len(graph)} samples, those of the validation and "
@@ -378,12 +451,20 @@ def _train(prepared: _Prepared, folder: Path | None, checkpoint: dict[str, Any] 
         if progress and runtime.is_main:
             observers.append(bar)
         module = Loop(ctx, prepared.method, observers, save).fit(checkpoint)
-    predictor = Predictor(module, prepared.fold.preprocessing, prepared.fold.test.schema, prepared.task, runtime.device, graph)
+    predictor = Predictor(
+        module,
+        prepared.fold.preprocessing,
+        prepared.fold.schema,
+        prepared.task,
+        runtime.device,
+        graph,
+        prepared.method.prediction_state(),
+    )
     seconds = time.perf_counter() - started
     summary = _summary(prepared, ctx, predictor, selected, seconds)
     config = {**prepared.stored, "split": _parts(prepared.fold.split)}
     if folder is not None and runtime.is_main:
-        save_predictor(folder, predictor, prepared.method)
+        save_predictor(folder, predictor)
         write_json(folder / SUMMARY, summary)
         (folder / CHECKPOINT).unlink(missing_ok=True)
     runtime.wait()
@@ -426,8 +507,10 @@ def _summary(
     return {
         "method": {"name": prepared.method.name, **prepared.method.hyperparameters()},
         "data": prepared.stored["data"] | {"name": fold.schema.name},
+        "task": prepared.task.name,
+        "metric": prepared.task.main_metric,
         "samples": {"train": len(fold.data.train), "validation": len(fold.data.validation), "test": len(fold.test)},
-        "test": predictor.evaluate(fold.test),
+        "test": predictor.evaluate(fold.test) if len(fold.test) else {},
         "phases": phases,
         "inert": ctx.inert,
         "notes": ctx.notes,

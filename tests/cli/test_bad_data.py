@@ -142,7 +142,8 @@ def test_a_target_that_is_missing_or_not_finite(tmp_path: Path, refused: Callabl
 def test_a_target_of_real_numbers(tmp_path: Path, refused: Callable[..., str]) -> None:
     table = write_table(tmp_path / "wide.csv")
     change(table, lambda frame: frame.assign(label=[str(number / 7) for number in range(SAMPLES)]))
-    assert refused(table) == "wide.csv: column 'label' looks like a quantity (60 different numbers), expected classes"
+    sentence = "wide.csv: column 'label' looks like a quantity (60 different numbers), expected classes"
+    assert refused(table) == f"{sentence}; to predict numbers state task = regression"
 
 
 def test_a_modality_that_no_sample_has(folder: Path, refused: Callable[..., str]) -> None:
@@ -242,7 +243,8 @@ def test_a_file_that_is_something_else(folder: Path, refused: Callable[..., str]
 def test_a_pickle_is_not_opened(tmp_path: Path, refused: Callable[..., str]) -> None:
     np.savez(tmp_path / "arrays.npz", blood=np.array([{}, []], dtype=object), label=["a", "b"])
     assert refused(tmp_path / "arrays.npz") == (
-        "arrays.npz/blood holds pickled Python objects, which could run code; expected an array of numbers or text"
+        "arrays.npz/blood holds pickled Python objects, which could run code; expected an array of numbers or text "
+        "(of sequences all time steps in one array NAME, and the length of each in a second, NAME_lengths)"
     )
 
 

@@ -45,7 +45,8 @@ from tests.end_to_end.harness import call
         ),
         (
             ["--encoder.worst", "cnn"],
-            "encoder of modality 'worst': encoder cnn needs samples of shape (channels, height, width), found shape (10,)",
+            "encoder of modality 'worst': encoder cnn needs samples of shape (channels, samples), (channels, height, width) or "
+            "(frames, channels, height, width), found shape (10,)",
         ),
         (["--modalities", "{a: ["], "option modalities: '{a: [' is not YAML"),
         (["--device", "gpu"], "device = 'gpu' is not valid, expected auto, cpu, cuda or cuda:0"),

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
+from PIL import Image
 
 from equipoise.data.dataset import Dataset
 from equipoise.data.sources import open_dataset
@@ -56,3 +58,37 @@ def make() -> Callable[..., Dataset]:
         )
 
     return build
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of its own for decoded media files."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("EQUIPOISE_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
+def media(tmp_path: Path) -> Path:
+    """A folder of 24 sounds and pictures of three classes that both tell apart, and ``manifest.csv``; some samples lack one."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "clips"
+    for name in ("audio", "picture"):
+        (folder / name).mkdir(parents=True)
+    rows = []
+    for number in range(24):
+        kind, rate = number % 3, (8000, 16000)[number % 2]
+        time = np.arange(rate // 4) / rate
+        tone = 0.3 * np.sin(2 * np.pi * 400 * (kind + 1) * time) + 0.02 * rng.normal(size=len(time))
+        picture = rng.integers(0, 60, (12, 15, 3), dtype=np.uint8)
+        picture[:, 5 * kind : 5 * kind + 4] += 150
+        sound, image = f"audio/c{number}.wav", f"picture/c{number}.png"
+        if number % 8 != 1:
+            soundfile.write(folder / sound, tone, rate)
+        if number % 8 != 2:
+            Image.fromarray(picture).save(folder / image)
+        rows.append(
+            (f"c{number}", sound if number % 8 != 1 else "", image if number % 8 != 2 else "", ["low", "middle", "high"][kind])
+        )
+    pd.DataFrame(rows, columns=["id", "sound", "picture", "label"]).to_csv(folder / "manifest.csv", index=False)
+    return folder

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -94,20 +96,25 @@ def test_ids() -> None:
 
 
 def test_finding_the_target() -> None:
-    def target(columns: list[str], labelled: bool = True, **options: str) -> str:
+    def target(columns: list[str], labelled: bool = True, **options: Any) -> tuple[str, ...]:
         stated = describe_source(None, ReadOptions(**options), ())
         return find_roles(columns, stated, None, labelled=labelled, place="here").target
 
-    assert target(["x", "Label"]) == "Label"
-    assert target(["x", "label"], target="x") == "x"
+    assert target(["x", "Label"]) == ("Label",)
+    assert target(["x", "label"], target="x") == ("x",)
+    assert target(["x", "y", "label"], target=("y", "x")) == ("y", "x")
+    assert target(["y_a", "x", "y_b"], target="y_*") == ("y_a", "y_b")
+    with pytest.raises(DataError, match="here: no column begins with 'z_', the prefix of the target"):
+        target(["x"], target="z_*")
     with pytest.raises(DataError, match="here: any of 'label', 'class' could be the target"):
         target(["label", "class"])
     with pytest.raises(DataError, match="state the target, found 'diagnosis', 'site'"):
         target(["diagnosis", "site"])
     with pytest.raises(DataError, match="here has no target column 'diagnosys', did you mean 'diagnosis'"):
         target(["diagnosis", "site"], target="diagnosys")
-    assert target(["diagnosis"], labelled=False) == ""
-    assert target(["diagnosis"], labelled=False, target="label") == ""
+    assert target(["diagnosis"], labelled=False) == ()
+    assert target(["diagnosis"], labelled=False, target="label") == ()
+    assert target(["a"], labelled=False, target=("a", "b")) == ()
     for role in ("split", "group"):
         with pytest.raises(DataError, match=f"here has no {role} column 'v'"):
             target(["label"], **{role: "v"})

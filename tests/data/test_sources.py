@@ -19,7 +19,7 @@ from equipoise.errors import DataError
 
 
 def test_the_readers_are_discovered() -> None:
-    assert READERS.names() == ["archive", "folder", "memory", "table"]
+    assert READERS.names() == ["archive", "folder", "hugging_face", "memory", "omics", "parquet_parts", "table"]
 
 
 @pytest.mark.parametrize("name", sorted(BUILTIN))

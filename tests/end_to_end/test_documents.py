@@ -110,3 +110,11 @@ def test_example_of_own_encoders(capsys: pytest.CaptureFixture[str]) -> None:
     assert run.metrics["fused"]["accuracy"] > 0.7
     assert run.config["encoders"]["upper"]["name"] == "own"
     assert run.config["encoders"]["lower"]["name"] == "mlp"
+
+
+def test_example_of_a_loop_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
+    found = runpy.run_path(str(ROOT / "examples" / "own_loop.py"))["main"](epochs=6)
+    out = capsys.readouterr().out
+    assert re.search(r"^before fused 0\.\d+, upper 0\.\d+, lower 0\.\d+$", out, re.MULTILINE)
+    assert f"after  fused {found['fused']:.3f}" in out
+    assert found["fused"] > 0.7

@@ -12,10 +12,21 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from sklearn.metrics import average_precision_score, balanced_accuracy_score, cohen_kappa_score, r2_score, roc_auc_score
 
 from equipoise.errors import RunError
-from equipoise.evaluation.metrics import METRICS, class_report, classification_metrics
+from equipoise.evaluation.metrics import (
+    LABEL_METRICS,
+    METRICS,
+    ORDINAL_METRICS,
+    VALUE_METRICS,
+    class_report,
+    classification_metrics,
+    multilabel_metrics,
+    ordinal_metrics,
+    regression_metrics,
+    task_metrics,
+)
 from equipoise.functional import metrics
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "calibration_metrics.json").read_text())
@@ -124,3 +135,59 @@ def test_what_does_not_fit_is_said() -> None:
         classification_metrics(np.full((2, 2), 0.5), np.array([-1, 2]))
     with pytest.raises(ValueError, match="1 class names for probabilities of 2 classes"):
         class_report(np.full((2, 2), 0.5), np.array([0, 1]), ["a"])
+
+
+def random_labels(samples: int = 50, labels: int = 3) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    generator = np.random.default_rng(3)
+    return generator.random((samples, labels)), generator.integers(2, size=(samples, labels)).astype(float)
+
+
+def test_metrics_of_labels_are_those_of_each_label() -> None:
+    probabilities, target = random_labels()
+    found = task_metrics("multilabel", probabilities, target)
+    assert tuple(found) == LABEL_METRICS
+    sides = np.where(target > 0, probabilities, 1 - probabilities)
+    assert found["nll"] == pytest.approx(-np.log(sides).mean())
+    assert found["brier"] == pytest.approx(((probabilities - target) ** 2).mean())
+    assert found["map"] == pytest.approx(np.mean([average_precision_score(target[:, k], probabilities[:, k]) for k in range(3)]))
+    assert found["auroc"] == pytest.approx(np.mean([roc_auc_score(target[:, k], probabilities[:, k]) for k in range(3)]))
+    binary = np.stack([1 - probabilities, probabilities], 2).reshape(-1, 2)
+    assert found["ece"] == pytest.approx(classification_metrics(binary, target.astype(int).reshape(-1))["ece"])
+
+
+def test_labels_of_one_kind_have_no_curve() -> None:
+    """A label that no sample, or every sample, has is left out of averages over curves; without any other there is none."""
+    probabilities, target = random_labels()
+    target[:, 0] = 0
+    probabilities[:, 0] = 0.1
+    found, others = multilabel_metrics(probabilities, target), multilabel_metrics(probabilities[:, 1:], target[:, 1:])
+    assert [found[key] for key in ("map", "auroc", "macro_f1")] == [others[key] for key in ("map", "auroc", "macro_f1")]
+    nothing = multilabel_metrics(probabilities[:, :1], target[:, :1])
+    assert [nothing[key] for key in ("map", "auroc", "macro_f1", "micro_f1")] == [None] * 4
+    assert nothing["subset_accuracy"] == 1
+
+
+def test_metrics_of_numbers_and_orders() -> None:
+    generator = np.random.default_rng(0)
+    predicted, target = generator.normal(size=(30, 2)), generator.normal(size=(30, 2))
+    found = task_metrics("regression", predicted, target)
+    assert tuple(found) == VALUE_METRICS
+    assert found["r2"] == pytest.approx(r2_score(target, predicted))
+    assert found["rmse"] == pytest.approx(np.sqrt(((predicted - target) ** 2).mean(0)).mean())
+    assert regression_metrics(predicted[:3], np.ones((3, 2)))["r2"] is None
+    probabilities, codes = random_case(40, 4)
+    ordered = task_metrics("ordinal", probabilities, codes)
+    assert tuple(ordered) == ORDINAL_METRICS
+    assert ordered["kappa"] == pytest.approx(cohen_kappa_score(codes, probabilities.argmax(1), weights="quadratic"))
+    assert ordinal_metrics(np.array([[0.9, 0.1]]), np.array([0]))["kappa"] is None
+
+
+@pytest.mark.parametrize("task", ["ordinal", "multilabel", "regression"])
+def test_no_samples_and_no_predictions_of_any_task(task: str) -> None:
+    nothing = np.zeros((0, 2)) if task != "ordinal" else np.zeros(0, dtype=np.int64)
+    assert set(task_metrics(task, np.zeros((0, 2)), nothing).values()) == {None}
+    wrong = np.array([[np.nan, 0.5]])
+    with pytest.raises(RunError, match="its training diverged"):
+        task_metrics(task, wrong, np.array([0]) if task == "ordinal" else np.array([[0.0, 1.0]]))
+    with pytest.raises(ValueError, match="do not fit targets of shape"):
+        task_metrics(task, np.ones((2, 2)), np.ones((3, 2)))

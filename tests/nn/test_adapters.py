@@ -13,6 +13,7 @@ LAYERS = {
     "linear": (lambda: nn.Linear(6, 5), (4, 6)),
     "no bias": (lambda: nn.Linear(6, 5, bias=False), (4, 6)),
     "convolution": (lambda: nn.Conv2d(4, 6, 3, stride=2, padding=1, groups=2, padding_mode="reflect"), (2, 4, 8, 8)),
+    "convolution over time": (lambda: nn.Conv1d(4, 6, 3, dilation=2, groups=2), (2, 4, 8)),
 }
 
 
@@ -56,7 +57,7 @@ def test_merging_changes_no_output_and_leaves_a_plain_layer(kind: str) -> None:
     assert torch.equal(model(inputs), before)
     assert list(model.state_dict()) == names
     assert model[0] is layer
-    assert type(layer) in (nn.Linear, nn.Conv2d)
+    assert type(layer) in (nn.Linear, nn.Conv1d, nn.Conv2d)
     assert adapters_of(model) == []
     assert float(adapter_size(model)) == 0.0
     assert torch.linalg.matrix_rank((layer.weight.detach() - start).flatten(1)) == 2
@@ -82,7 +83,7 @@ def test_only_plain_trainable_layers_are_adapted() -> None:
     frozen = nn.Linear(3, 3)
     frozen.weight.requires_grad_(False)
     inner = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
-    model = nn.Sequential(inner, Own(3, 3), frozen, nn.LayerNorm(3), nn.Conv2d(3, 3, 1), nn.Conv1d(3, 3, 1))
+    model = nn.Sequential(inner, Own(3, 3), frozen, nn.LayerNorm(3), nn.Conv2d(3, 3, 1), nn.Conv3d(3, 3, 1))
     assert adaptable_layers(model) == ["0.0", "4"]
 
 

@@ -37,6 +37,7 @@ def measure_budgets(dataset: Dataset, *, progress: bool = True, **options: Any) 
     """
     if "method" in options:
         raise ConfigError("budgets are measured by training each modality alone; leave out the method")
+    dataset.schema.require_classes("a measurement of information budgets")
     options = {"monitor": "loss", **options}
     splitting = FitConfig.from_options(options).splitting
     split = make_splits(dataset, splitting)[splitting.fold]

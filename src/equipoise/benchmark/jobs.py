@@ -15,7 +15,7 @@ from equipoise.data.fingerprint import fingerprint
 from equipoise.data.sources import open_dataset
 from equipoise.data.splits import make_splits
 from equipoise.errors import ConfigError
-from equipoise.methods.base import METHODS, make_method
+from equipoise.methods.base import METHODS, check_task, make_method
 
 
 @dataclass(frozen=True)
@@ -90,18 +90,23 @@ def parse_method(text: str) -> dict[str, Any]:
     return described
 
 
-def described_methods(methods: Sequence[str | Mapping[str, Any]]) -> list[dict[str, Any]]:
+def described_methods(methods: Sequence[str | Mapping[str, Any]], task: str | None = None) -> list[dict[str, Any]]:
     """Return methods with all their hyper-parameters, each once.
 
     Args:
-        methods: Words for :func:`parse_method`, or mappings with ``name`` and hyper-parameters; ``all`` is every method.
+        methods: Words for :func:`parse_method`, or mappings with ``name`` and hyper-parameters; ``all`` is every method
+            that can be used for the task.
+        task: The task of the data, where it is known.
 
     Raises:
-        ConfigError: A method or a hyper-parameter is unknown, or there is no method.
+        ConfigError: A method or a hyper-parameter is unknown, there is no method, or one that is named is not for the task.
     """
     found: list[dict[str, Any]] = []
-    for word in (name for method in methods for name in (METHODS.names() if method == "all" else [method])):
+    every = [name for name in METHODS.names() if task is None or task in METHODS.get(name).card.tasks]
+    for word in (name for method in methods for name in (every if method == "all" else [method])):
         made = make_method(parse_method(word) if isinstance(word, str) else component(word, "method"))
+        if task is not None:
+            check_task(made.name, made.card.tasks, task)
         description = {"name": made.name, **made.hyperparameters()}
         found += [] if description in found else [description]
     if not found:
@@ -135,7 +140,7 @@ def plan(
         if name in options:
             raise ConfigError(f"option: a suite runs every method on every fold; leave out {name}")
     config = FitConfig.from_options(options)
-    described = described_methods(methods)
+    described = described_methods(methods, dataset.schema.task)
     # In full and checked, so that the identity of a run does not depend on how its options were written.
     full = {name: value for name, value in config.to_options().items() if name not in ("method", "fold", "seed")}
     for item in dataclasses.fields(SECTIONS["read"]):

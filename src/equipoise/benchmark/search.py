@@ -14,8 +14,10 @@ from equipoise.errors import ConfigError, RunError
 from equipoise.fold import Fold
 from equipoise.methods.base import Method, make_method
 from equipoise.methods.composition import Composition
-from equipoise.run import fit
+from equipoise.run import Run, fit
 from equipoise.seeding import derive
+from equipoise.tasks.base import AUTO
+from equipoise.training.selection import LOWER
 
 if TYPE_CHECKING:
     import optuna
@@ -117,8 +119,7 @@ def search(fold: Fold, method: Mapping[str, Any], trials: int, options: Mapping[
             score = -math.inf
         else:
             spent = {name: value + spent[name] for name, value in cost(run).items()}
-            metrics = run.metrics["fused"]
-            score = -float(metrics["nll"] or 0.0) if monitor == "loss" else float(metrics[monitor] or 0.0)
+            score = _goodness(run, monitor)
         if trial is not None:
             state = optuna.trial.TrialState.COMPLETE if math.isfinite(score) else optuna.trial.TrialState.FAIL
             study.tell(trial, score if math.isfinite(score) else None, state)
@@ -131,6 +132,15 @@ def search(fold: Fold, method: Mapping[str, Any], trials: int, options: Mapping[
     return Found(
         chosen, learned, trials, len(failures), best[0], {_name(place): value for place, value in best[1].items()}, spent
     )
+
+
+def _goodness(run: Run, monitor: str) -> float:
+    """Return what is searched for, of the fused output: more is better."""
+    metrics, name = run.metrics["fused"], run.summary["metric"] if monitor == AUTO else monitor
+    if name == "loss":
+        name = "nll" if "nll" in metrics else "mse"
+    value = float(metrics[name] or 0.0)
+    return -value if name in (*LOWER, "nll") else value
 
 
 def require_optuna() -> Any:

@@ -18,7 +18,7 @@ RESULTS, LOCK = "results.sqlite", "results.lock"
 
 _GROUPS = {
     "configuration": ("method", "options", "trials", "data", "split", "search"),
-    "metrics": ("test", "samples", "phases", "inert", "curve"),
+    "metrics": ("test", "metric", "samples", "phases", "inert", "curve"),
     "cost": ("passes", "forwards", "backwards", "updates", "seconds", "parameters", "peak_memory"),
     "environment": ("commit", "versions", "hardware"),
 }
@@ -134,8 +134,16 @@ class Store:
 
     def of(self, jobs: Sequence[Job]) -> list[dict[str, Any]]:
         """Return the rows of some runs that were done or tried, in the order of the runs and with their names."""
+        return self.named({job.key: job.set for job in jobs})
+
+    def named(self, sets: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Return the rows of some runs that were done or tried, in their order.
+
+        Args:
+            sets: How the data of each run are called, by the identity of the run.
+        """
         known = {row["key"]: row for row in self.rows()}
-        return [{**known[job.key], "set": job.set} for job in jobs if job.key in known]
+        return [{**known[key], "set": name} for key, name in sets.items() if key in known]
 
     @contextlib.contextmanager
     def _errors(self, action: str) -> Iterator[None]:

@@ -18,6 +18,7 @@ from equipoise.benchmark.executors import Sources
 from equipoise.benchmark.jobs import Job, Source, described_methods, plan
 from equipoise.config import FitConfig, option_sections
 from equipoise.errors import ConfigError, suggest
+from equipoise.tasks import main_metric
 
 _OWN = ("data", "methods", "encoders", "seeds", "search")
 
@@ -121,6 +122,7 @@ class Suite:
         jobs: list[Job] = []
         sources: dict[str, Source] = {}
         samples: dict[str, int] = {}
+        tasks: dict[str, str] = {}
         for item in self.data:
             seeds = _count(item.options.get("seeds", self.seeds), "seeds", 1)
             trials = _count(item.options.get("search", self.search), "search", 0)
@@ -138,6 +140,10 @@ class Suite:
             jobs += sorted((job for part in planned for job in part), key=lambda job: job.fold)
             sources[item.name] = source
             samples[item.name] = len(dataset)
+            tasks[item.name] = dataset.schema.task
+        if len({main_metric(task) for task in tasks.values()}) > 1:
+            found = ", ".join(f"{name}: {task} ({main_metric(task)})" for name, task in tasks.items())
+            raise ConfigError(f"suite: methods are compared by one metric, found data of several ({found}); make a suite of each")
         return Plan(jobs, sources, samples)
 
     def _options(self, item: SuiteData, encoder: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from statistics import mean, stdev
 from typing import Any
@@ -22,6 +22,8 @@ Row = Mapping[str, Any]
 COST = ("passes", "forwards", "backwards", "updates", "seconds", "parameters", "peak_memory", "trials")
 """What a run costs; see :func:`equipoise.benchmark.cost.cost`."""
 
+_LESS_IS_BETTER = ("nll", "brier", "ece", "mse", "rmse", "mae")
+
 
 @dataclass(frozen=True)
 class Line:
@@ -36,6 +38,8 @@ class Line:
         inert: Runs in which the method changed nothing.
         intervals: 95 % confidence intervals of the means, by output and metric, where there is more than one run.
         cost: Means over runs of what is known of :data:`COST`.
+        from_best: Paired test of the fused output against the method with the best mean, the p-value adjusted for the number
+            of methods; None for that method itself, and where there are no two runs to compare.
     """
 
     name: str
@@ -46,6 +50,7 @@ class Line:
     inert: int
     intervals: dict[str, dict[str, tuple[float, float]]] = field(default_factory=dict)
     cost: dict[str, float] = field(default_factory=dict)
+    from_best: PairedTest | None = None
 
 
 def lines(rows: Sequence[Row], reference: str = "joint", metric: str = "macro_f1") -> list[Line]:
@@ -66,10 +71,10 @@ def lines(rows: Sequence[Row], reference: str = "joint", metric: str = "macro_f1
     references = _references(groups, reference, metric)
     tests: dict[str, dict[str, PairedTest]] = {name: {} for name in groups}
     for words, scores in references.items():
-        found = {name: _test(group, scores, metric) for name, group in groups.items() if name != words}
-        known = {name: test for name, test in found.items() if test is not None}
-        for (name, test), adjusted in zip(known.items(), holm([test.p for test in known.values()]), strict=True):
-            tests[name][words] = PairedTest(test.difference, test.low, test.high, adjusted)
+        for name, test in _tests(groups, words, scores, metric).items():
+            tests[name][words] = test
+    best = next(iter(_best_first(groups, metric)), None)
+    from_best = {} if best is None else _tests(groups, best, dict(_fused(groups[best], metric)), metric)
     base = mean(row["seconds"] for row in groups[reference]) if reference in groups else None
     return [
         Line(
@@ -81,20 +86,21 @@ def lines(rows: Sequence[Row], reference: str = "joint", metric: str = "macro_f1
             sum(bool(row["inert"]) for row in group),
             _intervals(group),
             {key: mean(row[key] for row in group) for key in COST if all(row.get(key) is not None for row in group)},
+            from_best.get(name),
         )
         for name, group in groups.items()
     ]
 
 
 def summarize(
-    rows: Sequence[Row], reference: str = "joint", metric: str = "macro_f1", region: float | None = None
+    rows: Sequence[Row], reference: str = "joint", metric: str | None = None, region: float | None = None
 ) -> dict[str, Any]:
     """Return everything that tables, pictures and pages show of a suite, as plain data.
 
     Args:
         rows: Rows of all runs, those that failed among them.
         reference: Name of the method to compare with.
-        metric: The metric that is tested and ranked.
+        metric: The metric that is tested and ranked; None takes the main metric of the runs' task.
         region: With a number, add the Bayesian signed-rank test of each pair of methods; differences up to it are none.
 
     Returns:
@@ -102,8 +108,11 @@ def summarize(
 
         - ``metric``, ``reference``, and ``runs``, the number of finished runs;
         - ``tables``: per data set and encoder ``set``, ``encoder`` (empty where there is one), ``modalities``, ``samples`` (per
-          part, of the first run), ``folds``, ``seeds``, and ``lines``, each a :class:`Line` as a mapping with ``method`` and the
-          learning ``curve`` of its first run (per epoch ``phase``, ``loss``, and validation ``macro_f1`` by output);
+          part, of the first run), ``folds``, ``seeds``, and ``lines``, each a :class:`Line` as a mapping with ``method``, the
+          learning ``curve`` of its first run (per epoch ``phase``, ``loss``, and the metric in validation by output) and ``each``
+          of its runs (``fold``, ``seed``, ``score``, ``passes``, ``seconds``, ``peak_memory``, ``inert``); and the names of the
+          lines, ``best_first``;
+        - ``best_first``: the names of all lines by their mean place in these tables;
         - ``ranking``: ``methods``, ``sets``, ``scores`` (sets x methods, mean over encoders, folds and seeds) and what
           :class:`~equipoise.evaluation.significance.Ranking` holds, with ``bayesian`` (pairs with ``worse``, ``equal``,
           ``better``) where asked for; None unless two methods were run on two data sets;
@@ -111,6 +120,7 @@ def summarize(
         - ``environment``: the different ``commit``, ``versions`` and ``hardware`` of the runs.
     """
     done, failed = [row for row in rows if "error" not in row], [row for row in rows if "error" in row]
+    metric = metric or next((row["metric"] for row in done if "metric" in row), "macro_f1")
     encoders = {id(row): row.get("options", {}).get("encoder") for row in done}
     several = len({repr(encoder) for encoder in encoders.values()}) > 1
     settings: dict[tuple[str, str], list[Row]] = {}
@@ -123,6 +133,7 @@ def summarize(
         "reference": reference,
         "runs": len(done),
         "tables": tables,
+        "best_first": _over_tables(tables),
         "ranking": _ranking(tables, metric, region),
         "failed": [
             {key: row[key] for key in ("set", "fold", "seed", "error")} | {"method": row["method"]["name"]} for row in failed
@@ -141,10 +152,36 @@ def _table(name: str, encoder: str, rows: Sequence[Row], reference: str, metric:
         "folds": len({row["fold"] for row in rows}),
         "seeds": len({row["seed"] for row in rows}),
         "lines": [
-            {**asdict(line), "method": groups[line.name][0]["method"]["name"], "curve": groups[line.name][0].get("curve", [])}
+            {
+                **asdict(line),
+                "method": groups[line.name][0]["method"]["name"],
+                "curve": groups[line.name][0].get("curve", []),
+                "each": [_one(row, metric) for row in groups[line.name]],
+            }
             for line in lines(rows, reference, metric)
         ],
+        "best_first": _best_first(groups, metric),
     }
+
+
+def _one(row: Row, metric: str) -> dict[str, Any]:
+    known = {key: row.get(key) for key in ("fold", "seed", "passes", "seconds", "peak_memory", "inert")}
+    return {**known, "score": row["test"]["fused"].get(metric)}
+
+
+def _best_first(groups: Mapping[str, Sequence[Row]], metric: str) -> list[str]:
+    """Order methods by their mean on the fused output, those without one last."""
+    scores = {name: [score for _, score in _fused(group, metric)] for name, group in groups.items()}
+    sign = 1 if metric in _LESS_IS_BETTER else -1
+    return sorted(groups, key=lambda name: (not scores[name], sign * mean(scores[name] or [0.0])))
+
+
+def _over_tables(tables: Sequence[Mapping[str, Any]]) -> list[str]:
+    places: dict[str, list[float]] = {}
+    for table in tables:
+        for place, name in enumerate(table["best_first"]):
+            places.setdefault(name, []).append(place / len(table["best_first"]))
+    return sorted(places, key=lambda name: mean(places[name]))
 
 
 def _ranking(tables: Sequence[Mapping[str, Any]], metric: str, region: float | None) -> dict[str, Any] | None:
@@ -209,7 +246,7 @@ def _place(row: Row) -> tuple[int, int]:
 def _references(groups: Mapping[str, Sequence[Row]], reference: str, metric: str) -> dict[str, dict[tuple[int, int], float]]:
     found = {}
     if reference in groups:
-        found[reference] = {_place(row): row["test"]["fused"][metric] for row in groups[reference]}
+        found[reference] = dict(_fused(groups[reference], metric))
     if "unimodal" in groups:
         alone = groups["unimodal"]
         modalities = [name for name in alone[0]["test"] if name != "fused" and all(name in row["test"] for row in alone)]
@@ -223,8 +260,23 @@ def _sizes(row: Row) -> tuple[int, int]:
     return samples["train"] + samples["validation"], samples["test"]
 
 
+def _fused(group: Sequence[Row], metric: str) -> list[tuple[tuple[int, int], float]]:
+    """The scores of the fused output, with their folds and seeds."""
+    return [(_place(row), row["test"]["fused"][metric]) for row in group if row["test"]["fused"].get(metric) is not None]
+
+
+def _tests(
+    groups: Mapping[str, Sequence[Row]], words: str, scores: Mapping[tuple[int, int], float], metric: str
+) -> dict[str, PairedTest]:
+    """Compare all methods but the one called so with scores; p-values are adjusted for the number of methods."""
+    found = {name: _test(group, scores, metric) for name, group in groups.items() if name != words}
+    known = {name: test for name, test in found.items() if test is not None}
+    adjusted = holm([test.p for test in known.values()])
+    return {name: replace(test, p=p) for (name, test), p in zip(known.items(), adjusted, strict=True)}
+
+
 def _test(group: Sequence[Row], scores: Mapping[tuple[int, int], float], metric: str) -> PairedTest | None:
-    pairs = [(row["test"]["fused"][metric], scores[_place(row)]) for row in group if _place(row) in scores]
+    pairs = [(score, scores[place]) for place, score in _fused(group, metric) if place in scores]
     if len(pairs) < 2:
         return None
     return corrected_paired_test([pair[0] for pair in pairs], [pair[1] for pair in pairs], *_sizes(group[0]))

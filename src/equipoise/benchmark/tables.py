@@ -16,7 +16,14 @@ LEADERBOARD, MARKDOWN = "leaderboard.csv", "leaderboard.md"
 Summary = Mapping[str, Any]
 """What :func:`equipoise.benchmark.summary.summarize` returns, or one of its ``tables`` or ``lines``."""
 
-_NAMES = {"macro_f1": "macro-F1", "balanced_accuracy": "balanced accuracy", "auroc": "AUROC", "nll": "NLL", "ece": "ECE"}
+_NAMES = {
+    "r2": "R²",
+    "macro_f1": "macro-F1",
+    "balanced_accuracy": "balanced accuracy",
+    "auroc": "AUROC",
+    "nll": "NLL",
+    "ece": "ECE",
+}
 
 
 @dataclass
@@ -106,7 +113,13 @@ def failures(summary: Summary) -> list[str]:
     ]
 
 
-def _title(table: Summary) -> str:
+def metric_name(metric: str) -> str:
+    """Return how tables call a metric."""
+    return _NAMES.get(metric, metric)
+
+
+def set_name(table: Summary) -> str:
+    """Return how a table of a data set and an encoder is called."""
     encoder = f", encoder {table['encoder']}" if table["encoder"] else ""
     return f"{table['set']}{encoder}"
 
@@ -114,10 +127,11 @@ def _title(table: Summary) -> str:
 def _scores(table: Summary, metric: str) -> Table:
     """How good the fused output is, and against what."""
     references = dict.fromkeys(words for line in table["lines"] for words in line["against"])
-    shown = list(dict.fromkeys(("accuracy", metric)))
+    known = {item for line in table["lines"] for item in line["scores"].get("fused", {})}
+    shown = [item for item in dict.fromkeys(("accuracy", metric)) if item in known or item == metric]
     name = _NAMES.get(metric, metric)
     heads = ["method", *(_NAMES.get(item, item) for item in shown), "95 %", *(f"against {words}" for words in references), "runs"]
-    found = Table(f"{_title(table)}: fused output on the test parts, mean ± standard deviation, %", heads)
+    found = Table(f"{set_name(table)}: fused output on the test parts, mean ± standard deviation, %", heads)
     for line in table["lines"]:
         low, high = line["intervals"].get("fused", {}).get(metric, (None, None))
         cells = [percent(line, "fused", item) for item in shown]
@@ -139,7 +153,7 @@ def _scores(table: Summary, metric: str) -> Table:
 def _modalities(table: Summary, metric: str) -> Table:
     """What each modality says inside each model; alone, it is the line of the method unimodal."""
     names = table["modalities"]
-    found = Table(f"{_title(table)}: {_NAMES.get(metric, metric)} of each modality inside the model, %", ["method", *names])
+    found = Table(f"{set_name(table)}: {_NAMES.get(metric, metric)} of each modality inside the model, %", ["method", *names])
     found.rows += [[line["name"], *(percent(line, name, metric) for name in names)] for line in table["lines"]]
     return found
 
@@ -147,7 +161,7 @@ def _modalities(table: Summary, metric: str) -> Table:
 def _cost(table: Summary, reference: str) -> Table:
     """What a run costs."""
     heads = ["method", "passes", "forward", "backward", "seconds", "time", "weights", "memory", "trials"]
-    found = Table(f"{_title(table)}: cost of a run, mean", heads)
+    found = Table(f"{set_name(table)}: cost of a run, mean", heads)
     for line in table["lines"]:
         cost = line["cost"]
         cells = [f"{cost[name]:.0f}" if name in cost else "-" for name in ("passes", "forwards", "backwards")]

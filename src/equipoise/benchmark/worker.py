@@ -74,13 +74,13 @@ class Worker:
             run = fit(fold, method=found.method, progress=False, **options | found.options)
             spent = {name: value + found.cost[name] for name, value in cost(run).items()}
             searched = {"search": found.to_json()}
-        kept = ("test", "samples", "phases", "inert", "parameters", "versions")
+        kept = ("test", "metric", "samples", "phases", "inert", "parameters", "versions")
         return {
             **{name: run.summary[name] for name in kept},
             **searched,
             **spent,
             "peak_memory": peak_memory(),
-            "curve": [_point(line) for line in run.log],
+            "curve": [_point(line, run.summary["metric"]) for line in run.log],
             "hardware": run.summary["hardware"] | {"host": platform.node(), "system": platform.system()},
         }
 
@@ -101,10 +101,10 @@ def identity(job: Job) -> Row:
     return {"key": job.key, **asdict(job)}
 
 
-def _point(line: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a learning curve shows of an epoch: the training loss and the validation macro-F1 of each output."""
-    scores = {name: metrics.get("macro_f1") for name, metrics in line["validation"].items()}
-    return {"phase": line["phase"], "loss": sum(line["losses"].values()), "macro_f1": scores}
+def _point(line: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    """Return what a learning curve shows of an epoch: the training loss, and a metric of each output in validation."""
+    scores = {name: metrics.get(metric) for name, metrics in line["validation"].items()}
+    return {"phase": line["phase"], "loss": sum(line["losses"].values()), metric: scores}
 
 
 def reset_peak_memory() -> None:

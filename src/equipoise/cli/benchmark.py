@@ -20,11 +20,11 @@ from rich.table import Table as RichTable
 
 from equipoise.benchmark.executors import Event, Executor, LocalPool, ThisProcess
 from equipoise.benchmark.jobs import Job
+from equipoise.benchmark.leaderboard import PAGE, Record, write_leaderboard
 from equipoise.benchmark.runner import missing, run_jobs
 from equipoise.benchmark.store import Store
 from equipoise.benchmark.suite import Plan, Suite, is_suite, load_suite
-from equipoise.benchmark.summary import summarize
-from equipoise.benchmark.tables import Table, failures, tables, write_tables
+from equipoise.benchmark.tables import Table, failures, tables
 from equipoise.benchmark.timing import Clock, duration, longest
 from equipoise.cli.options import gather
 from equipoise.errors import ConfigError
@@ -55,6 +55,10 @@ def run(arguments: argparse.Namespace, unknown: Sequence[str]) -> int:
         return 0
     if len(todo) < len(jobs):
         console.print(f"{len(jobs) - len(todo)} of {len(jobs)} runs were done before", highlight=False)
+    command = shlex.join(["equipoise", *sys.argv[1:]])
+    region = 0.01 if arguments.bayesian else None
+    title = f"Benchmark {name}" if is_suite(arguments.data[0]) else f"Benchmark of {', '.join(planned.samples)}"
+    Record(title, command, region, {job.key: job.set for job in jobs}).write(out)
     try:
         with _progress(todo, store, processes) as show:
             for event in run_jobs(jobs, planned.sources, store, executor, retry=arguments.retry):
@@ -63,8 +67,7 @@ def run(arguments: argparse.Namespace, unknown: Sequence[str]) -> int:
         left = len(missing(jobs, store, arguments.retry))
         print(f"interrupted: {len(jobs) - left} of {len(jobs)} runs are kept; the same command goes on", file=sys.stderr)
         return 130
-    summary = summarize(store.of(jobs), region=0.01 if arguments.bayesian else None)
-    write_tables(summary, out, f"Benchmark {name}", [f"command: `{shlex.join(['equipoise', *sys.argv[1:]])}`"])
+    summary = write_leaderboard(out)
     for table in tables(summary):
         console.print(_rich(table))
         if table.note:
@@ -74,6 +77,7 @@ def run(arguments: argparse.Namespace, unknown: Sequence[str]) -> int:
     if summary["failed"]:
         console.print("--retry tries again what failed", highlight=False)
     console.print(f"results: {out} ({summary['runs']} runs)", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"page: {out / PAGE}", highlight=False, markup=False, soft_wrap=True)
     return 2 if summary["failed"] else 0
 
 

@@ -21,7 +21,7 @@ from equipoise.diagnosis.diagnose import Diagnosis, diagnose, diagnose_data
 from equipoise.diagnosis.material import Estimate
 from equipoise.errors import ConfigError
 from equipoise.files import write_json
-from equipoise.run import CONFIG
+from equipoise.run import CONFIG, Run, load
 
 FORMATS = ("text", "json")
 
@@ -53,11 +53,16 @@ def _diagnose(arguments: argparse.Namespace, unknown: Sequence[str]) -> Diagnosi
             raise ConfigError(
                 f"{arguments.source} is a run, which has its options; leave out {', '.join(f'--{name}' for name in options)}"
             )
-        return diagnose(arguments.source, arguments.data, alone=arguments.alone, **read)
+        found = load(arguments.source, allow_imports=arguments.allow_imports)
+        return diagnose(found, arguments.data, alone=_alone(arguments), **read)
     if arguments.data is not None:
         raise ConfigError(f"--data goes with a run, but {arguments.source} is not a run folder: it has no {CONFIG}")
     dataset = open_dataset(arguments.source, FitConfig.from_options({**options, **read}).read)
-    return diagnose_data(dataset, alone=arguments.alone, **options)
+    return diagnose_data(dataset, alone=_alone(arguments), **options)
+
+
+def _alone(arguments: argparse.Namespace) -> Run | None:
+    return None if arguments.alone is None else load(arguments.alone, allow_imports=arguments.allow_imports)
 
 
 def print_diagnosis(found: Diagnosis, console: Console) -> None:
@@ -188,9 +193,8 @@ def _decision(found: Diagnosis) -> Table:
     )
     curves = {(curve.modality, curve.kind): curve for curve in found.robustness}
     for name, item in found.decision.items():
-        if (name, "noise") in curves:
-            scores = (curves[name, kind].scores[curves[name, kind].levels.index(level)] for kind, level in levels.items())
-            table.add_row(
-                escape(name), number(item.weight), f"{100 * item.share:.0f} %", *(number(score.value) for score in scores)
-            )
+        if (name, "absence") in curves:
+            known = [(curves.get((name, kind)), level) for kind, level in levels.items()]
+            scores = [None if curve is None else curve.scores[curve.levels.index(level)].value for curve, level in known]
+            table.add_row(escape(name), number(item.weight), f"{100 * item.share:.0f} %", *map(number, scores))
     return table

@@ -18,7 +18,7 @@ from equipoise.run import load
 def run(arguments: argparse.Namespace, unknown: Sequence[str]) -> int:
     """Print metrics, and write them where asked."""
     options = gather(arguments, unknown)
-    finished = load(arguments.run)
+    finished = load(arguments.run, allow_imports=arguments.allow_imports)
     coalitions: Any = arguments.coalitions
     if coalitions not in (None, "all"):
         coalitions = [tuple(part.split("+")) for part in coalitions.split(",")]

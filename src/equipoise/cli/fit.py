@@ -31,7 +31,11 @@ def run(arguments: argparse.Namespace, unknown: Sequence[str]) -> int:
         if out is None:
             raise ConfigError("where should the run be stored? give --out RUN")
     try:
-        finished = resume(out, arguments.data) if arguments.resume is not None else fit(data, out=out, **options)
+        finished = (
+            resume(out, arguments.data, allow_imports=arguments.allow_imports)
+            if arguments.resume is not None
+            else fit(data, out=out, **options)
+        )
     except Interrupted as stopped:
         raise Interrupted(f"{stopped}: equipoise fit --resume {out}") from None
     if finished.is_main:

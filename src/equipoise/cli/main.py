@@ -28,6 +28,11 @@ _DATA = "folder, file, or the name of an embedded set"
 _CONFIG = "YAML file of options; those of the command line win"
 
 
+def _allow_imports(parser: argparse.ArgumentParser) -> None:
+    words = "import encoders that the run names by import path, which runs their code"
+    parser.add_argument("--allow-imports", action="store_true", help=words)
+
+
 def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     parser = _Parser(
         prog="equipoise",
@@ -63,6 +68,7 @@ def _add_fit(command: Command) -> None:
     fit.add_argument("data", nargs="?", metavar="DATA", help=_DATA)
     fit.add_argument("--out", metavar="RUN", help="folder for the run")
     fit.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
+    _allow_imports(fit)
     fit.add_argument("--config", metavar="FILE", help=_CONFIG)
     fit.add_argument("--method", metavar="NAME", help="method, see: equipoise methods [joint]")
     add_options(fit, _ALL)
@@ -80,14 +86,24 @@ def _add_using(command: Command) -> None:
         help="test, validation, train or all [the test part of the data of training, all of other data]",
     )
     evaluate.add_argument("--coalitions", metavar="LIST", help="also evaluate coalitions of modalities: all, or a+b,c")
+    _allow_imports(evaluate)
     evaluate.add_argument("--out", metavar="FILE", help="write the metrics as JSON")
     add_options(evaluate, ("read",))
 
     predict = command("predict", "predict with a run")
     predict.add_argument("run", metavar="RUN", help="run folder")
     predict.add_argument("data", metavar="DATA", help=f"{_DATA}; labels are not needed")
+    _allow_imports(predict)
     predict.add_argument("--out", required=True, metavar="FILE", help="csv or parquet file for the predictions")
     add_options(predict, ("read",))
+
+    export = command("export", "write the model of a run as one file that runs without equipoise", _EXPORT)
+    export.add_argument("run", metavar="RUN", help="run folder")
+    export.add_argument("--format", default="onnx", metavar="FORMAT", help="onnx or torch [onnx]")
+    export.add_argument("--data", metavar="DATA", help="samples to compare the file with the run on [those of training]")
+    _allow_imports(export)
+    export.add_argument("--out", metavar="FILE", help="the file [RUN/model.onnx or RUN/model.pt2]")
+    add_options(export, ("read",))
 
 
 def _add_measuring(command: Command) -> None:
@@ -96,15 +112,19 @@ def _add_measuring(command: Command) -> None:
     diagnose.add_argument("source", metavar="RUN|DATA", help="run folder; or data, on which joint training is diagnosed")
     diagnose.add_argument("--data", metavar="DATA", help="the data of the run, where they are not where they were")
     diagnose.add_argument("--alone", metavar="RUN", help="run of the method unimodal on the same split [trained now]")
+    _allow_imports(diagnose)
     diagnose.add_argument("--format", default="text", metavar="FORMAT", help="what is printed: text or json [text]")
     diagnose.add_argument("--out", metavar="FILE", help="write everything that was measured as JSON")
     diagnose.add_argument("--config", metavar="FILE", help=_CONFIG)
     add_options(diagnose, _ALL)
 
     report = command("report", "write what a diagnosis of runs found as one HTML file", _REPORT)
-    report.add_argument("runs", nargs="+", metavar="RUN", help="run folder; several are shown side by side")
+    report.add_argument(
+        "runs", nargs="+", metavar="RUN", help="run folder; several are shown side by side; or the results of a benchmark"
+    )
     report.add_argument("--data", metavar="DATA", help="the data of the runs, where they are not where they were")
     report.add_argument("--alone", metavar="RUN", help="run of the method unimodal on the same split [of the runs, or trained]")
+    _allow_imports(report)
     report.add_argument("--format", default="html", metavar="FORMAT", help="html, or json for programs [html]")
     report.add_argument(
         "--out", metavar="FILE", help="file to write [report.html in the folder of the run, or here for several; json: printed]"
@@ -149,12 +169,14 @@ def _add_measuring(command: Command) -> None:
 
 
 def _add_data(command: Command) -> argparse.ArgumentParser:
-    data = command("data", "describe, list and export data")
+    data = command("data", "describe, list and export data, and show published layouts")
     actions = data.add_subparsers(dest="action", metavar="ACTION", parser_class=_Parser)
     describe = actions.add_parser("describe", help="show data as they are understood, with a dataset.yaml", allow_abbrev=False)
     describe.add_argument("data", metavar="DATA")
     add_options(describe, ("read",))
     actions.add_parser("list", help="list the embedded sets", allow_abbrev=False)
+    layouts = actions.add_parser("layouts", help="list the published layouts that folders are read in", allow_abbrev=False)
+    layouts.add_argument("layout", metavar="NAME", nargs="?", help="show what one of them expects")
     export = actions.add_parser("export", help="write data as a folder of tables and arrays", allow_abbrev=False)
     export.add_argument("data", metavar="DATA")
     export.add_argument("folder", metavar="FOLDER")
@@ -167,6 +189,14 @@ _FIT = """Train a model and measure it on the test part.
   equipoise fit DATA --target label --method ogm --out RUN
   equipoise fit DATA --method ogm --method.alpha 0.5 --encoder.image cnn --epochs 50 --out RUN
   equipoise fit --resume RUN
+"""
+
+_EXPORT = """Write the model of a run as one file, with the arithmetic of its preparation, and check it against the run.
+
+  equipoise export RUN
+  equipoise export RUN --format torch --out model.pt2
+
+FILE.json says what goes in and what comes out. Nothing is written if the file differs from the run by more than 1e-5.
 """
 
 _DIAGNOSE = """Say which modality carries what inside a model, which one starves, and what to do about it.
@@ -208,6 +238,7 @@ _COMMANDS = {
     "fit": "equipoise.cli.fit",
     "evaluate": "equipoise.cli.evaluate",
     "predict": "equipoise.cli.predict",
+    "export": "equipoise.cli.export",
     "diagnose": "equipoise.cli.diagnose",
     "report": "equipoise.cli.report",
     "budgets": "equipoise.cli.budgets",

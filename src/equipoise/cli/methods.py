@@ -11,7 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from equipoise.cli.options import gather
-from equipoise.methods.base import METHODS, Method
+from equipoise.data.schema import TASKS
+from equipoise.methods.base import METHODS, Method, MethodCard
 
 
 def run(arguments: argparse.Namespace, unknown: Sequence[str]) -> int:
@@ -22,11 +23,11 @@ def run(arguments: argparse.Namespace, unknown: Sequence[str]) -> int:
         print(_markdown())
     elif arguments.name is None:
         table = Table(title="methods", title_justify="left")
-        for name in ("name", "acts on", "what it does", "source"):
+        for name in ("name", "acts on", "tasks", "what it does", "source"):
             table.add_column(name)
         for name in METHODS.names():
             card = METHODS.get(name).card
-            table.add_row(name, card.kind, escape(card.summary), escape(card.venue))
+            table.add_row(name, card.kind, _tasks(card), escape(card.summary), escape(card.venue))
         console.print(table)
         console.print("equipoise methods NAME shows the card of one")
     else:
@@ -36,13 +37,21 @@ def run(arguments: argparse.Namespace, unknown: Sequence[str]) -> int:
 
 def _markdown() -> str:
     """Return the list of methods as it stands in the README."""
-    rows = ["| method | acts on | what it does | source |", "|---|---|---|---|"]
+    rows = ["| method | acts on | tasks | what it does | source |", "|---|---|---|---|---|"]
     for name in METHODS.names():
         card = METHODS.get(name).card
         source = f"{card.venue}, [arXiv {card.arxiv}](https://arxiv.org/abs/{card.arxiv})" if card.arxiv else card.venue
         source = f"[{card.venue}]({card.link})" if card.link else source
-        rows.append(f"| `{name}` | {card.kind} | {card.summary} | {source} |")
+        rows.append(f"| `{name}` | {card.kind} | {_tasks(card)} | {card.summary} | {source} |")
     return "\n".join(rows)
+
+
+def _tasks(card: MethodCard) -> str:
+    """Return the tasks of a method in the fewest words: classes stand for those of an order as well."""
+    return "all" if card.tasks == TASKS else ", ".join(_SHORT[task] for task in card.tasks if task in _SHORT)
+
+
+_SHORT = {"classification": "classes", "multilabel": "labels", "regression": "numbers"}
 
 
 def _print_card(method: type[Method], console: Console) -> None:
@@ -57,6 +66,7 @@ def _print_card(method: type[Method], console: Console) -> None:
             part for part in (f"{card.forwards:g} forward and {card.backwards:g} backward passes per batch", card.extra) if part
         ),
         "fusion": card.fusion or "any",
+        "tasks": "all" if card.tasks == TASKS else ", ".join(card.tasks),
         "differs": card.differs,
     }
     table = Table.grid(padding=(0, 2))

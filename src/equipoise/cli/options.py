@@ -11,7 +11,7 @@ from typing import Any
 from equipoise.config import SECTIONS, component
 from equipoise.errors import ConfigError, suggest
 
-COMPONENTS = ("method", "encoder", "fusion", "graph", "modalities")
+COMPONENTS = ("method", "encoder", "fusion", "graph", "modalities", "augment", "text")
 """Options that have options of their own: ``--method.alpha 0.5``, ``--encoder.image.width 32``."""
 
 _TITLES = {
@@ -183,11 +183,13 @@ def gather(arguments: argparse.Namespace, unknown: Sequence[str]) -> dict[str, A
         if name not in [*names, "data", "out"]:
             raise ConfigError(f"{config}: unknown option {name!r}, {suggest(name, names)}")
     stated = {name: value for name, value in vars(arguments).items() if name in names and value is not None}
-    if isinstance(stated.get("modalities"), str):
-        try:
-            stated["modalities"] = yaml.safe_load(stated["modalities"])
-        except yaml.YAMLError as error:
-            raise ConfigError(f"option modalities: {stated['modalities']!r} is not YAML") from error
+    for name in ("modalities", "target"):
+        value = stated.get(name)
+        if isinstance(value, str) and (name == "modalities" or value.startswith("[")):
+            try:
+                stated[name] = yaml.safe_load(value)
+            except yaml.YAMLError as error:
+                raise ConfigError(f"option {name}: {value!r} is not YAML") from error
     for name, value in dotted(unknown, names).items():
         # --encoder.image cnn beside --encoder mlp; --method.alpha beside --method ogm
         stated[name] = merge(stated[name], value) if name in stated else value

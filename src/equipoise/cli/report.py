@@ -13,6 +13,8 @@ from typing import Any
 from rich.console import Console
 
 from equipoise._version import __version__
+from equipoise.benchmark.leaderboard import is_benchmark
+from equipoise.cli import leaderboard
 from equipoise.cli.options import gather
 from equipoise.diagnosis.diagnose import ALONE, diagnose
 from equipoise.diagnosis.spread import spreads
@@ -32,8 +34,11 @@ def run(arguments: argparse.Namespace, unknown: Sequence[str]) -> int:
     if arguments.format not in FORMATS:
         raise ConfigError(f"format = {arguments.format!r} is not valid, expected {' or '.join(FORMATS)}")
     read = gather(arguments, unknown)
-    runs = [load(folder) for folder in dict.fromkeys(arguments.runs)]
-    found = diagnoses(runs, arguments.data, arguments.alone, **read)
+    if any(is_benchmark(Path(folder)) for folder in arguments.runs):
+        return leaderboard.report(arguments, read)
+    runs = [load(folder, allow_imports=arguments.allow_imports) for folder in dict.fromkeys(arguments.runs)]
+    alone = None if arguments.alone is None else load(arguments.alone, allow_imports=arguments.allow_imports)
+    found = diagnoses(runs, arguments.data, alone, **read)
     if arguments.format == "html":
         default = Path(arguments.runs[0]) / PAGE if len(runs) == 1 else Path(PAGE)
         path = default if arguments.out is None else Path(arguments.out)

@@ -11,15 +11,24 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from equipoise.data.schema import TASKS
 from equipoise.errors import RunError
 from equipoise.files import read_json
 
 Metrics = Mapping[str, Mapping[str, float | None]]
 
 _COLUMNS = {
+    "r2": "R²",
+    "kappa": "kappa",
+    "mse": "MSE",
+    "rmse": "RMSE",
+    "mae": "MAE",
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced",
     "macro_f1": "macro-F1",
+    "micro_f1": "micro-F1",
+    "subset_accuracy": "subset",
+    "map": "mAP",
     "auroc": "AUROC",
     "nll": "NLL",
     "brier": "Brier",
@@ -32,6 +41,12 @@ def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
+def main_metric(metrics: Metrics) -> str:
+    """Return the metric by which outputs are compared: that of numbers, of an order, else of classes and labels."""
+    known = next(iter(metrics.values()), {})
+    return next((key for key in ("r2", "kappa") if key in known), "macro_f1")
+
+
 def metrics_table(title: str, metrics: Metrics, alone: Metrics | None = None) -> Table:
     """Make the table of metrics: a row per output, and beside each modality what it reaches alone where that is known.
 
@@ -42,15 +57,17 @@ def metrics_table(title: str, metrics: Metrics, alone: Metrics | None = None) ->
     """
     table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("output", overflow="fold")  # a name that is cut short could be that of another output
-    for words in _COLUMNS.values():
-        table.add_column(words, justify="right")
+    shown = [key for key in _COLUMNS if any(key in values for values in metrics.values())]
+    main = main_metric(metrics)
+    for key in shown:
+        table.add_column(_COLUMNS[key], justify="right")
     if alone:
-        table.add_column("macro-F1\nalone", justify="right")
+        table.add_column(f"{_COLUMNS[main]}\nalone", justify="right")
     for name, values in metrics.items():
-        row = [escape(name), *(number(values[key]) for key in _COLUMNS)]
+        row = [escape(name), *(number(values[key]) for key in shown)]
         if alone:
             known = alone.get(name) if name != "fused" else None
-            row.append(number(known["macro_f1"]) if known else "")
+            row.append(number(known[main]) if known else "")
         table.add_row(*row, style="bold" if name == "fused" else None, end_section=name == "fused")
     return table
 
@@ -82,7 +99,10 @@ def print_run(summary: Mapping[str, Any], folder: Path | None, console: Console)
     samples, data = summary["samples"], summary["data"]
     alone = found_alone(summary, folder)
     title = f"{summary['method']['name']} on {data['name']}: test part, {samples['test']} samples"
-    console.print(metrics_table(title, summary["test"], alone))
+    if summary["test"]:
+        console.print(metrics_table(title, summary["test"], alone))
+    if summary.get("task", TASKS[0]) != TASKS[0]:
+        console.print(f"task: {summary['task']}", highlight=False)
     selected = ", ".join(
         f"{escape(name)} {phase['selected_epoch'] or phase['epochs']} of {phase['epochs']}"
         for name, phase in summary["phases"].items()

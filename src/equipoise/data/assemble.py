@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +12,20 @@ from numpy.typing import NDArray
 from equipoise.data.columns import LARGEST, clean_table, few, infinite_entry
 from equipoise.data.dataset import Dataset
 from equipoise.data.description import Description, Stated
-from equipoise.data.labels import Roles, check_ids, code_target, read_group, read_split
-from equipoise.data.rows import MappedRows, Rows, row_chunks
-from equipoise.data.schema import Modality, Schema
+from equipoise.data.labels import Roles, check_ids, read_group, read_split
+from equipoise.data.media.modality import files_modality, kind_of_files, tell
+from equipoise.data.named_rows import NamedRows
+from equipoise.data.rows import LazyRows, Rows, row_chunks
+from equipoise.data.schema import TASKS, Modality, Schema
+from equipoise.data.sequences import Frames, is_sequence, sequence_modality
+from equipoise.data.targets import Targets, read_target
 from equipoise.data.text import clean_text, table_kind
 from equipoise.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Named = TypeVar("Named", "pd.DataFrame", NamedRows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +38,13 @@ class Raw:
         place: How messages call the data.
         ids: Sample ids of shape (samples,).
         id: Name of the id column; empty when rows are numbered.
-        columns: Columns of one value per sample, among them those with a role.
+        columns: Columns of one value per sample, among them those with a role and those that state an order.
         roles: Which of ``columns`` hold the target, the split and the groups.
         inputs: Per modality its rows.
         sources: Per modality where it was found, for messages and for ``dataset.yaml``.
         present: Per modality which samples have it, where the reader knows.
+        layout: The published layout, where it is one.
+        notes: What people should know about what was found.
     """
 
     format: str
@@ -46,9 +54,11 @@ class Raw:
     id: str
     columns: Mapping[str, Any]
     roles: Roles
-    inputs: Mapping[str, Rows]
+    inputs: Mapping[str, Rows | Frames]
     sources: Mapping[str, str]
     present: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    layout: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def assemble(raw: Raw, stated: Description, *, labelled: bool, schema: Schema | None) -> Dataset:
@@ -67,7 +77,7 @@ def assemble(raw: Raw, stated: Description, *, labelled: bool, schema: Schema | 
         DataError: Something about the data is wrong; the message says where.
     """
     check_ids(raw.ids, raw.place)
-    target, classes = _target(raw, stated, labelled=labelled, schema=schema)
+    target = _target(raw, stated, labelled=labelled, schema=schema)
     inputs: dict[str, Rows] = {}
     present: dict[str, NDArray[np.bool_]] = {}
     modalities: list[Modality] = []
@@ -88,7 +98,10 @@ def assemble(raw: Raw, stated: Description, *, labelled: bool, schema: Schema | 
         modalities.append(replace(modality, source=raw.sources.get(name, ""), present=int(present[name].sum())))
     nothing = ~np.logical_or.reduce(list(present.values()))
     if nothing.any():
-        raise DataError(f"{raw.place}: {int(nothing.sum())} samples have no modality at all: {few(raw.ids[nothing])}")
+        words = f"{raw.place}: {int(nothing.sum())} samples have no modality at all: {few(raw.ids[nothing])}"
+        if not stated.media.skip_damaged or nothing.all():
+            raise DataError(words)
+        tell(f"{words}; they are left out")
     split = group = None
     if raw.roles.split:
         place = f"{raw.place}: column {raw.roles.split!r}"
@@ -96,35 +109,38 @@ def assemble(raw: Raw, stated: Description, *, labelled: bool, schema: Schema | 
     if raw.roles.group:
         place = f"{raw.place}: column {raw.roles.group!r}"
         group = read_group(raw.columns[raw.roles.group], raw.ids, labelled=labelled, place=place)
-    return Dataset(
+    dataset = Dataset(
         schema=Schema(
             name=stated.name or raw.name,
             samples=len(raw.ids),
             modalities=tuple(modalities),
-            target=raw.roles.target,
-            classes=classes,
+            target=raw.roles.target if len(raw.roles.target) > 1 else "".join(raw.roles.target),
+            task=target.task,
+            classes=target.classes,
             id=raw.id,
             split=raw.roles.split if split is not None else "",
             group=raw.roles.group if group is not None else "",
             format=raw.format,
+            layout=raw.layout,
+            notes=raw.notes,
         ),
         ids=raw.ids,
         inputs=inputs,
         present=present,
-        target=target,
+        target=target.values if raw.roles.target else None,
         split=split,
         group=group,
     )
+    return dataset.subset(np.flatnonzero(~nothing)) if nothing.any() else dataset
 
 
-def _target(
-    raw: Raw, stated: Description, *, labelled: bool, schema: Schema | None
-) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
-    classes = schema.classes if schema is not None and schema.classes else stated.classes
+def _target(raw: Raw, stated: Description, *, labelled: bool, schema: Schema | None) -> Targets:
+    trained = schema is not None and bool(schema.classes)
+    task, classes = (schema.task, schema.classes) if schema is not None and trained else (stated.task, stated.classes)
     if not raw.roles.target:
-        return None, classes or ()
-    place = f"{raw.place}: column {raw.roles.target!r}"
-    return code_target(raw.columns[raw.roles.target], raw.ids, classes, labelled=labelled, place=place)
+        return Targets(np.zeros(0, dtype=np.int64), task or TASKS[0], classes or ())
+    columns = {name: raw.columns[name] for name in raw.roles.target}
+    return read_target(columns, raw.ids, task, classes, labelled=labelled, place=raw.place, trained=trained)
 
 
 def _wanted(raw: Raw, schema: Schema | None) -> dict[str, Modality | None]:
@@ -140,12 +156,20 @@ def _wanted(raw: Raw, schema: Schema | None) -> dict[str, Modality | None]:
 
 
 def _modality(
-    name: str, value: Rows, raw: Raw, stated: Description, expected: Modality | None, place: str
+    name: str, value: Rows | Frames, raw: Raw, stated: Description, expected: Modality | None, place: str
 ) -> tuple[Rows, Modality, NDArray[np.bool_]]:
     """One modality in its final form, its description, and which samples have any value."""
     own = (stated.modalities or {}).get(name, Stated())
-    if not hasattr(value, "iloc"):
-        value = _plain(value, place)
+    if not hasattr(value, "iloc") and not isinstance(value, Frames):
+        value = _plain(cast("NDArray[Any] | LazyRows", value), place)
+    kind_of_file = kind_of_files(value, own, expected)
+    if kind_of_file:
+        return files_modality(name, cast("pd.DataFrame", value), kind_of_file, own, expected, stated.media, place)
+    if own.options:
+        raise DataError(f"{place}: options of decoding are stated, but it does not hold names of media files")
+    if is_sequence(value, own, expected):
+        return _sequence(name, value, raw, own, expected, place)
+    assert not isinstance(value, Frames)
     if hasattr(value, "iloc"):
         table = cast("pd.DataFrame", value)
         if own.kind not in (None, "tabular", "text"):
@@ -169,7 +193,7 @@ def _modality(
         columns = tuple(str(column) for column in table.columns)
         found = Modality(name=name, kind=kind, shape=(len(columns),), columns=columns, categorical=categorical)
         return table, expected or found, table.notna().any(axis=1).to_numpy()
-    array = value
+    array = _to_columns(value, expected, place) if expected is not None and isinstance(value, NamedRows) else value
     if expected is not None and expected.categorical:
         raise DataError(f"{place} is an array of numbers, expected a table with columns {few(expected.columns)}")
     if "text" in (own.kind, expected and expected.kind):
@@ -178,10 +202,37 @@ def _modality(
     if expected is not None and shape != expected.shape:
         raise DataError(f"{place} has samples of shape {shape}, expected {expected.shape}")
     found = expected or _array_modality(name, shape, own, place)
+    if expected is None and isinstance(array, NamedRows) and found.kind == "tabular":
+        found = replace(found, columns=array.columns)
     return array, found, _observed(array, raw.ids, place)
 
 
-def _plain(array: NDArray[Any] | MappedRows, place: str) -> Rows:
+def _sequence(
+    name: str, value: Rows | Frames, raw: Raw, own: Stated, expected: Modality | None, place: str
+) -> tuple[Rows, Modality, NDArray[np.bool_]]:
+    # windows need the group of every row, whether the rows have labels or not
+    windows, order = (own.window, own.order) if expected is None else (expected.window, expected.order)
+    group = None
+    if windows and raw.roles.group:
+        column = f"{raw.place}: column {raw.roles.group!r}"
+        group = read_group(raw.columns[raw.roles.group], raw.ids, labelled=True, place=column)
+    if windows and order and order not in raw.columns:
+        raise DataError(f"{place}: its order is stated by column {order!r}, which the data lack")
+    rows, modality = sequence_modality(
+        name,
+        value,
+        own,
+        expected,
+        ids=raw.ids,
+        present=raw.present.get(name, np.ones(len(raw.ids), dtype=bool)),
+        group=group,
+        order=raw.columns[order] if windows and order else None,
+        place=place,
+    )
+    return rows, modality, _observed(rows, raw.ids, place)
+
+
+def _plain(array: NDArray[Any] | LazyRows, place: str) -> Rows:
     """An array as it is if it holds numbers (one value per sample becomes one column), a table if it holds text."""
     import pandas as pd
 
@@ -200,9 +251,13 @@ def _plain(array: NDArray[Any] | MappedRows, place: str) -> Rows:
     return array
 
 
+_DIMENSIONS = {"tabular": (1,), "image": (2, 3), "audio": (2, 3), "video": (4,)}
+"""How many dimensions a sample of each kind has, where not any number will do."""
+
+
 def _array_modality(name: str, shape: tuple[int, ...], own: Stated, place: str) -> Modality:
     kind = own.kind or _kind(shape)
-    if (kind == "tabular" and len(shape) != 1) or (kind == "image" and len(shape) not in (2, 3)):
+    if len(shape) not in _DIMENSIONS.get(kind, (len(shape),)):
         raise DataError(f"{place}: kind {kind!r} is stated, but its samples have shape {shape}")
     if own.categorical:
         raise DataError(f"{place}: categorical columns are stated, but it is an array of numbers without named columns")
@@ -217,7 +272,7 @@ def _kind(shape: tuple[int, ...]) -> str:
     return "image" if picture else "array"
 
 
-def _observed(array: NDArray[Any] | MappedRows, ids: NDArray[np.str_], place: str) -> NDArray[np.bool_]:
+def _observed(array: NDArray[Any] | LazyRows, ids: NDArray[np.str_], place: str) -> NDArray[np.bool_]:
     """Which samples have any value that is not NaN, of shape (samples,); infinite values are an error."""
     observed = np.ones(len(array), dtype=bool)
     if array.dtype.kind != "f":
@@ -237,16 +292,17 @@ def _observed(array: NDArray[Any] | MappedRows, ids: NDArray[np.str_], place: st
     return observed
 
 
-def _to_columns(table: pd.DataFrame, expected: Modality, place: str) -> pd.DataFrame:
-    if expected.kind == "text" and len(expected.columns) == len(table.columns) == 1:
+def _to_columns(table: Named, expected: Modality, place: str) -> Named:
+    if expected.kind == "text" and len(expected.columns) == len(table.columns) == 1 and not isinstance(table, NamedRows):
         return table.set_axis(list(expected.columns), axis=1)  # a single text needs no name: a list has none
-    missing = [column for column in expected.columns if column not in table.columns]
+    known = set(table.columns)
+    missing = [column for column in expected.columns if column not in known]
     if missing:
         raise DataError(
             f"{place}: column {few(missing)} is missing ({len(missing)} of the {len(expected.columns)} columns "
             "that the model was trained on)"
         )
-    return table[list(expected.columns)]
+    return table.select(expected.columns) if isinstance(table, NamedRows) else table[list(expected.columns)]
 
 
 def _absent(expected: Modality, samples: int) -> tuple[Rows, NDArray[np.bool_]]:
@@ -254,5 +310,6 @@ def _absent(expected: Modality, samples: int) -> tuple[Rows, NDArray[np.bool_]]:
     import pandas as pd
 
     zeros = np.zeros((samples, *expected.shape), dtype=np.float32)
-    value: Rows = pd.DataFrame(zeros, columns=list(expected.columns), copy=False) if expected.columns else zeros
+    named = expected.columns and zeros.ndim == 2
+    value: Rows = pd.DataFrame(zeros, columns=list(expected.columns), copy=False) if named else zeros
     return value, np.zeros(samples, dtype=bool)

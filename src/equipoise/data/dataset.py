@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from equipoise.data.rows import Rows, take_rows
 from equipoise.data.schema import Schema
+
+Target: TypeAlias = NDArray[np.int64] | NDArray[np.float32] | NDArray[np.float64]
+"""Class codes of shape (samples,), or labels or numbers of shape (samples, outputs)."""
+
+
+def known(target: NDArray[np.integer] | NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Return which samples have a known target, of shape (samples,).
+
+    Example:
+        >>> known(np.array([1, -1])).tolist(), known(np.array([[0.0, np.nan], [1.0, 0.0]])).tolist()
+        ([True, False], [False, True])
+    """
+    found: NDArray[np.bool_] = ~np.isnan(target).any(axis=1) if target.ndim > 1 else target >= 0
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +38,8 @@ class Dataset:
             :class:`~equipoise.data.rows.MappedRows` where the array stays on disk. Rows of absent samples hold a
             placeholder that nothing may read.
         present: Per modality which samples have it, booleans of shape (samples,).
-        target: Class codes, int64 of shape (samples,), -1 where the label is unknown; None without a target.
+        target: Class codes, int64 of shape (samples,), -1 where the label is unknown; labels (0 or 1, float32) or numbers
+            (float64) of shape (samples, outputs), NaN where one is unknown; None without a target.
         split: ``train``, ``validation`` or ``test`` per sample where the data state a split, else None.
         group: Group of each sample (strings) where the data state one, else None.
     """
@@ -32,12 +48,17 @@ class Dataset:
     ids: NDArray[np.str_]
     inputs: Mapping[str, Rows]
     present: Mapping[str, NDArray[np.bool_]]
-    target: NDArray[np.int64] | None = None
+    target: Target | None = None
     split: NDArray[np.str_] | None = None
     group: NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def labelled(self) -> NDArray[np.bool_]:
+        """Which samples have a known target, of shape (samples,); of several outputs all must be known."""
+        return np.zeros(len(self), dtype=bool) if self.target is None else known(self.target)
 
     def subset(self, rows: NDArray[np.int64]) -> Dataset:
         """Return the samples ``rows`` as a data set of its own that holds no other sample.

@@ -9,12 +9,13 @@ from typing import Any
 
 from equipoise.config import ReadOptions
 from equipoise.data.files import read_yaml
-from equipoise.data.schema import KINDS
+from equipoise.data.media.check import MediaOptions
+from equipoise.data.schema import KINDS, TASKS
 from equipoise.errors import DataError, suggest
 
 FILE_NAME = "dataset.yaml"
 NAMES = ("id", "target", "split", "group")
-KEYS = ("name", *NAMES, "classes", "modalities")
+KEYS = ("name", *NAMES, "task", "classes", "modalities", "layout")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,9 @@ class Stated:
         key: Name of its array.
         kind: Its kind, one of :data:`~equipoise.data.schema.KINDS`.
         categorical: Columns that hold categories although they look like numbers (or mix both).
+        window: How many rows of a group, itself and those before it, make the sequence of a row.
+        order: Column that the rows of a sequence are sorted by; as they are in the file when not given.
+        options: How its media files are decoded.
     """
 
     file: str | None = None
@@ -36,6 +40,9 @@ class Stated:
     key: str | None = None
     kind: str | None = None
     categorical: tuple[str, ...] = ()
+    window: int | None = None
+    order: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,21 +53,25 @@ class Description:
         place: Where it is stated, for messages.
         name: Name of the data set.
         id: Column of sample ids.
-        target: Column to predict.
+        target: Column to predict, or several.
+        task: One of :data:`~equipoise.data.schema.TASKS`.
         split: Column of the given split.
         group: Column of groups.
         classes: The classes in the order of their codes.
         modalities: The modalities; when given, there are no others.
+        media: How media files are read.
     """
 
     place: str
     name: str | None = None
     id: str | None = None
-    target: str | None = None
+    target: str | tuple[str, ...] | None = None
+    task: str | None = None
     split: str | None = None
     group: str | None = None
     classes: tuple[str, ...] | None = None
     modalities: Mapping[str, Stated] | None = field(default=None)
+    media: MediaOptions = field(default_factory=MediaOptions)
 
 
 def describe_source(path: Path | None, options: ReadOptions, applicable: Collection[str]) -> Description:
@@ -91,8 +102,34 @@ def describe_source(path: Path | None, options: ReadOptions, applicable: Collect
         name=_word(values.get("name"), f"{place}: name"),
         classes=_words(values.get("classes"), f"{place}: classes"),
         modalities=None if modalities is None else _modalities(modalities, where, applicable),
-        **{name: getattr(options, name) or _word(values.get(name), f"{place}: {name}") for name in NAMES},
+        target=_target(options.target or values.get("target"), f"{place}: target"),
+        task=_task(options.task or values.get("task"), f"{place}: task"),
+        media=MediaOptions.of(options, path if path is None or path.is_dir() else path.parent),
+        **{name: getattr(options, name) or _word(values.get(name), f"{place}: {name}") for name in NAMES if name != "target"},
     )
+
+
+def stated_layout(path: Path | None, options: ReadOptions) -> str | None:
+    """Return the published layout that is stated for a data set, by the options or else by its ``dataset.yaml``; None if none is.
+
+    Args:
+        path: Folder or file of the data set; None for data in memory.
+        options: The options of the call; the word ``none`` there leaves unused what ``dataset.yaml`` states.
+
+    Raises:
+        DataError: ``dataset.yaml`` cannot be read.
+    """
+    word, file = options.layout, _description_file(path)
+    if word is None and file is not None:
+        word = _word(_mapping(read_yaml(file) or {}, str(file), KEYS).get("layout"), f"{file}: layout")
+    return None if word == "none" else word
+
+
+def _task(value: object, place: str) -> str | None:
+    word = _word(value, place)
+    if word is not None and word not in ("auto", *TASKS):
+        raise DataError(f"{place}: {word!r} is unknown, {suggest(word, ('auto', *TASKS))}")
+    return None if word == "auto" else word
 
 
 def _description_file(path: Path | None) -> Path | None:
@@ -124,6 +161,9 @@ def _stated(value: object, place: str, applicable: Collection[str]) -> Stated:
     kind = _word(items.get("kind"), f"{place}: kind")
     if kind is not None and kind not in KINDS:
         raise DataError(f"{place}: kind {kind!r} is unknown, {suggest(kind, KINDS)}")
+    window, order = _window(items, place), _word(items.get("order"), f"{place}: order")
+    if order is not None and window is None and kind != "sequence":
+        raise DataError(f"{place}: order = {order!r} is stated, but neither a window nor kind: sequence; only sequences have one")
     return Stated(
         file=_word(items.get("file"), f"{place}: file"),
         prefix=_word(items.get("prefix"), f"{place}: prefix"),
@@ -131,7 +171,27 @@ def _stated(value: object, place: str, applicable: Collection[str]) -> Stated:
         key=_word(items.get("key"), f"{place}: key"),
         kind=kind,
         categorical=_words(items.get("categorical"), f"{place}: categorical") or (),
+        window=window,
+        order=order,
+        options=_options(items.get("options"), f"{place}: options"),
     )
+
+
+def _window(items: Mapping[str, Any], place: str) -> int | None:
+    word = _word(items.get("window"), f"{place}: window")
+    if word is None:
+        return None
+    if not word.isdecimal() or int(word) < 2:
+        raise DataError(f"{place}: window = {word!r} is not valid, expected a whole number of at least 2 rows")
+    if items.get("kind", "sequence") != "sequence":
+        raise DataError(f"{place}: kind {items['kind']!r} and a window are stated, expected one of them: windows are sequences")
+    return int(word)
+
+
+def _options(value: object, place: str) -> Mapping[str, Any]:
+    if value is not None and not isinstance(value, Mapping):
+        raise DataError(f"{place}: expected a mapping of options, found {value!r}")
+    return value or {}
 
 
 def _mapping(value: object, place: str, keys: Collection[str]) -> Mapping[str, Any]:
@@ -161,3 +221,7 @@ def _words(value: object, place: str) -> tuple[str, ...] | None:
         twice = next(word for word in words if words.count(word) > 1)
         raise DataError(f"{place}: {twice!r} is listed twice")
     return words
+
+
+def _target(value: object, place: str) -> str | tuple[str, ...] | None:
+    return _words(value, place) if isinstance(value, (list, tuple)) else _word(value, place)

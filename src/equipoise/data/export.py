@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from equipoise.data.dataset import Dataset
 from equipoise.data.describe import describe_yaml
 from equipoise.data.description import FILE_NAME
-from equipoise.data.rows import MappedRows, row_chunks
-from equipoise.data.schema import Modality
+from equipoise.data.named_rows import NamedRows
+from equipoise.data.rows import LazyRows, row_chunks
+from equipoise.data.schema import CLASSES, Modality
+from equipoise.data.sequences import to_frames
 from equipoise.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
 def export(dataset: Dataset, folder: str | Path) -> Path:
     """Write a data set as a folder: ``labels.csv``, one file per modality, and ``dataset.yaml``.
 
-    Tables become parquet (csv where pyarrow is not installed) with the rows that are present; arrays become npy, or npz
-    with ids where some samples lack them.
+    Tables become parquet (csv where pyarrow is not installed) with the rows that are present; sequences become such tables with
+    a row per time step; arrays become npy, or npz with ids where some samples lack them.
 
     Args:
         dataset: The data.
@@ -55,16 +57,23 @@ def export(dataset: Dataset, folder: str | Path) -> Path:
 
 
 def _write(dataset: Dataset, folder: Path) -> Path:
+    import pandas as pd
+
     schema = dataset.schema
     if "labels" in schema.names:
         raise DataError(f"{folder}: modality 'labels' would overwrite labels.csv, expected another name")
     taken = {column for modality in schema.modalities for column in modality.columns}
-    roles = {"id": schema.id or "id", "target": schema.target or "label", "split": schema.split, "group": schema.group}
+    roles = {"id": schema.id or "id", "split": schema.split, "group": schema.group}
     roles = {role: _free(name, taken) if name else "" for role, name in roles.items()}
     columns: dict[str, NDArray[Any]] = {roles["id"]: dataset.ids}
+    targets: tuple[str, ...] = ()
     if dataset.target is not None:
-        names = np.array([*schema.classes, ""], dtype=str)  # -1, an unknown label, is the last
-        columns[roles["target"]] = names[dataset.target]
+        targets = tuple(_free(name, taken) for name in schema.targets or ("label",))
+        if schema.task in CLASSES:
+            names = np.array([*schema.classes, ""], dtype=str)  # -1, an unknown label, is the last
+            columns[targets[0]] = names[dataset.target]
+        else:
+            columns |= dict(zip(targets, dataset.target.T, strict=True))
     if dataset.split is not None:
         columns[roles["split"]] = dataset.split
     if dataset.group is not None:
@@ -74,11 +83,18 @@ def _write(dataset: Dataset, folder: Path) -> Path:
     for modality in schema.modalities:
         value, present = dataset.inputs[modality.name], dataset.present[modality.name]
         if hasattr(value, "iloc"):
-            name = _write_table(modality, cast("pd.DataFrame", value), dataset.ids, present, roles["id"], folder)
+            name = _write_table(modality, cast("pd.DataFrame", value)[present], dataset.ids[present], roles["id"], folder)
+        elif isinstance(value, NamedRows):
+            table = pd.DataFrame(value[np.flatnonzero(present)], columns=list(value.columns))
+            name = _write_table(modality, table, dataset.ids[present], roles["id"], folder)
+        elif modality.kind == "sequence":
+            steps, lengths = to_frames(np.asarray(value[np.flatnonzero(present)]), modality.columns)
+            name = _write_table(modality, steps, np.repeat(dataset.ids[present], lengths), roles["id"], folder)
         else:
             name = _write_array(modality, value, dataset.ids, present, folder)
-        modalities.append(replace(modality, source=name))
-    target, split, group = (roles[role] if roles[role] in columns else "" for role in ("target", "split", "group"))
+        modalities.append(replace(modality, source=name, window=0, order="", decode={}, notes=()))
+    split, group = (roles[role] if roles[role] in columns else "" for role in ("split", "group"))
+    target: str | tuple[str, ...] = "" if not targets else targets[0] if len(targets) == 1 else targets
     written = replace(
         schema, modalities=tuple(modalities), format="folder", id=roles["id"], target=target, split=split, group=group
     )
@@ -99,11 +115,9 @@ def _write_csv(columns: dict[str, NDArray[Any]], path: Path) -> None:
     pd.DataFrame(columns).to_csv(path, index=False)
 
 
-def _write_table(
-    modality: Modality, table: pd.DataFrame, ids: NDArray[np.str_], present: NDArray[np.bool_], id_name: str, folder: Path
-) -> str:
-    table = table[present].reset_index(drop=True)
-    table.insert(0, id_name, ids[present].astype(object))
+def _write_table(modality: Modality, table: pd.DataFrame, ids: NDArray[np.str_], id_name: str, folder: Path) -> str:
+    table = table.reset_index(drop=True)
+    table.insert(0, id_name, ids.astype(object))
     if find_spec("pyarrow") is None:
         table.to_csv(folder / f"{modality.name}.csv", index=False)
         return f"{modality.name}.csv"
@@ -112,7 +126,7 @@ def _write_table(
 
 
 def _write_array(
-    modality: Modality, value: NDArray[Any] | MappedRows, ids: NDArray[np.str_], present: NDArray[np.bool_], folder: Path
+    modality: Modality, value: NDArray[Any] | LazyRows, ids: NDArray[np.str_], present: NDArray[np.bool_], folder: Path
 ) -> str:
     if not present.all():
         np.savez_compressed(folder / f"{modality.name}.npz", id=ids[present], rows=np.asarray(value[np.flatnonzero(present)]))

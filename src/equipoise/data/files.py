@@ -56,17 +56,32 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         raise DataError(f"{path} may not be read: permission denied") from None
     except IsADirectoryError:
         raise DataError(f"{path} is a folder, expected {kind}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} cannot be read as {kind} in UTF-8: {_undecodable(path, error)}") from None
     except ImportError as error:
         raise DataError(f"{path} needs the package pyarrow to be read ({error.name or 'it'} is not installed)") from error
     except Exception as error:  # parsers raise errors of many unrelated classes on damaged files
         if "Object arrays" in str(error) or "Python objects" in str(error):
             raise DataError(
-                f"{path} holds pickled Python objects, which could run code; expected {kind} of numbers or text"
+                f"{path} holds pickled Python objects, which could run code; expected {kind} of numbers or text "
+                "(of sequences all time steps in one array NAME, and the length of each in a second, NAME_lengths)"
             ) from None
         if "pickle" in str(error):  # numpy's guess about every file that does not begin like one of its own
             raise DataError(f"{path} is not {kind}; if it is a pickle, it is refused because it could run code") from None
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise DataError(f"{path} cannot be read as {kind}: {reason}") from error
+
+
+def _undecodable(path: Path, error: UnicodeDecodeError) -> str:
+    """Say where a file is not UTF-8; a parser knows the place only within the part that it read last."""
+    if path.is_file():
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    line.decode()
+                except UnicodeDecodeError as found:
+                    return f"byte 0x{line[found.start]:02x} at place {found.start + 1} of line {number}"
+    return f"byte 0x{error.object[error.start]:02x}"
 
 
 def table_columns(path: Path) -> list[str]:

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from equipoise.data.dataset import Dataset
-from equipoise.data.rows import row_chunks
+from equipoise.data.rows import LazyRows, row_chunks
+from equipoise.data.schema import TASKS
 
 
 def fingerprint(dataset: Dataset) -> str:
@@ -24,6 +25,8 @@ def fingerprint(dataset: Dataset) -> str:
     digest = hashlib.blake2b(digest_size=8)
     digest.update("\n".join(dataset.ids.tolist()).encode())
     digest.update(repr((dataset.schema.names, dataset.schema.classes)).encode())
+    if dataset.schema.task != TASKS[0]:
+        digest.update(dataset.schema.task.encode())
     if dataset.target is not None:
         digest.update(dataset.target.tobytes())
     for name, value in dataset.inputs.items():
@@ -31,6 +34,9 @@ def fingerprint(dataset: Dataset) -> str:
         if isinstance(value, pd.DataFrame):
             digest.update(repr(list(value.columns)).encode())
             digest.update(pd.util.hash_pandas_object(value, index=False).to_numpy().tobytes())
+        elif isinstance(value, LazyRows):
+            for part in value.content():
+                digest.update(part)
         else:
             for _, chunk in row_chunks(value):
                 digest.update(np.ascontiguousarray(chunk).tobytes())

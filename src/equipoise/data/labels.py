@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from equipoise.data.columns import as_text, few, parse_numbers
 from equipoise.data.description import Description
-from equipoise.data.schema import Schema
+from equipoise.data.schema import Schema, as_names
 from equipoise.errors import DataError, suggest
 
 NO_COLUMN = "none"
@@ -26,7 +26,7 @@ SPLIT_WORDS = {
 }  # fmt: skip
 
 # Words that people write for a missing label; among numbers they cannot be the name of a class.
-_NO_LABEL = frozenset({"na", "n/a", "nan", "none", "null", "-", "?", "inf", "-inf", "+inf", "infinity", "-infinity"})
+NO_LABEL = frozenset({"na", "n/a", "nan", "none", "null", "-", "?", "inf", "-inf", "+inf", "infinity", "-infinity"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,23 +34,25 @@ class Roles:
     """Which columns are no inputs; empty where there is none.
 
     Attributes:
-        target: Column to predict.
+        target: Columns to predict.
         split: Column of the given split.
         group: Column of groups.
     """
 
-    target: str = ""
+    target: tuple[str, ...] = ()
     split: str = ""
     group: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
         """The columns that have a role."""
-        return tuple(name for name in (self.target, self.split, self.group) if name)
+        return tuple(name for name in (*self.target, self.split, self.group) if name)
 
 
 def find_roles(columns: Sequence[str], stated: Description, schema: Schema | None, *, labelled: bool, place: str) -> Roles:
     """Decide which columns hold the target, the split and the groups.
+
+    A stated target that ends in ``*`` stands for all columns that begin with what is before it.
 
     Args:
         columns: The columns that may.
@@ -65,25 +67,44 @@ def find_roles(columns: Sequence[str], stated: Description, schema: Schema | Non
     Raises:
         DataError: A stated column does not exist, or the target is absent or ambiguous.
     """
+    target = _stated_target(columns, stated, schema, labelled=labelled, place=place)
     names: dict[str, str | None] = {}
-    for role, word in (("target", "target column"), ("split", "split column"), ("group", "group column")):
+    for role, word in (("split", "split column"), ("group", "group column")):
         name = getattr(stated, role)
-        if role in ("split", "group") and name in ("", NO_COLUMN) and name not in columns:
+        if name in ("", NO_COLUMN) and name not in columns:
             names[role] = ""  # a column of that role is not used, though there may be one
             continue
         if name is not None and name not in columns:
             # prediction needs no column but inputs, and evaluation of a trained run no split and no groups
-            if labelled and (role == "target" or schema is None):
+            if labelled and schema is None:
                 raise DataError(f"{place} has no {word} {name!r}, {suggest(name, columns)}")
             name = ""
         if name is None and schema is not None and getattr(schema, role) in columns:
             name = getattr(schema, role)
         names[role] = name
-    if names["target"] is None:
-        names["target"] = _infer_target(columns, labelled=labelled, place=place)
     if names["split"] is None:
         names["split"] = next((name for name in columns if name.lower() == "split"), "")
-    return Roles(**{role: name or "" for role, name in names.items()})
+    return Roles(target=target, **{role: name or "" for role, name in names.items()})
+
+
+def _stated_target(
+    columns: Sequence[str], stated: Description, schema: Schema | None, *, labelled: bool, place: str
+) -> tuple[str, ...]:
+    """The target columns as stated, else those of the trained run, else the one that is called like a target."""
+    names = as_names(stated.target or "")
+    if isinstance(stated.target, str) and stated.target.endswith("*") and stated.target not in columns:
+        names = tuple(name for name in columns if name.startswith(stated.target[:-1]))
+        if not names and labelled:
+            raise DataError(f"{place}: no column begins with {stated.target[:-1]!r}, the prefix of the target")
+    missing = [name for name in names if name not in columns]
+    if missing and labelled:
+        raise DataError(f"{place} has no target column {missing[0]!r}, {suggest(missing[0], columns)}")
+    if stated.target:
+        return () if missing else names
+    if schema is not None and schema.target and set(schema.targets) <= set(columns):
+        return schema.targets
+    found = _infer_target(columns, labelled=labelled, place=place)
+    return (found,) if found else ()
 
 
 def _infer_target(columns: Sequence[str], *, labelled: bool, place: str) -> str:
@@ -99,7 +120,7 @@ def _infer_target(columns: Sequence[str], *, labelled: bool, place: str) -> str:
 
 
 def code_target(
-    values: Any, ids: NDArray[np.str_], classes: Sequence[str] | None, *, labelled: bool, place: str
+    values: Any, ids: NDArray[np.str_], classes: Sequence[str] | None, *, labelled: bool, place: str, stated: bool = False
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Code labels as class numbers.
 
@@ -109,6 +130,7 @@ def code_target(
         classes: The classes in order; numeric labels are sorted as numbers and others alphabetically when not given.
         labelled: Whether every sample must have a known label.
         place: How messages call the column.
+        stated: Whether it is stated that these are classes, however much they look like a quantity.
 
     Returns:
         Class numbers of shape (samples,), -1 for an unknown label, and the classes.
@@ -127,7 +149,7 @@ def code_target(
     codes = np.full(len(text), -1, dtype=np.int64)
     if classes is None:
         known = text != ""
-        if parsed.any() and np.isin(np.char.lower(text[known & ~parsed]), list(_NO_LABEL)).all():
+        if parsed.any() and np.isin(np.char.lower(text[known & ~parsed]), list(NO_LABEL)).all():
             known = parsed
         if not known.any():
             if labelled:
@@ -136,8 +158,11 @@ def code_target(
         if (parsed == known).all():
             unique, first, codes[known] = np.unique(numbers[known], return_index=True, return_inverse=True)
             names = text[known][first]
-            if len(unique) > 20 and 2 * len(unique) > known.sum() and (unique % 1 != 0).any():
-                raise DataError(f"{place} looks like a quantity ({len(unique)} different numbers), expected classes")
+            if not stated and len(unique) > 20 and 2 * len(unique) > known.sum() and (unique % 1 != 0).any():
+                raise DataError(
+                    f"{place} looks like a quantity ({len(unique)} different numbers), expected classes; "
+                    "to predict numbers state task = regression"
+                )
         else:
             names, codes[known] = np.unique(text[known], return_inverse=True)
         classes = [str(name) for name in names]

@@ -17,10 +17,11 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from equipoise.batch import Batch, Neighbours
-from equipoise.errors import ConfigError
+from equipoise.errors import ConfigError, EquipoiseError
 from equipoise.seeding import generator
 
 if TYPE_CHECKING:
+    from equipoise.data.augment import Augmentation
     from equipoise.data.dataset import Dataset
     from equipoise.data.graph import SampleGraph
     from equipoise.data.preprocessing import Preprocessing
@@ -120,16 +121,19 @@ class MemoryPart(Part):
             )
 
 
-class _Rows(TorchDataset[tuple[dict[str, Tensor], dict[str, Tensor], Tensor | None]]):
-    """Prepares the rows of a batch in a worker process."""
+class _Rows(TorchDataset[tuple[dict[str, Tensor], dict[str, Tensor], Tensor | None] | EquipoiseError]):
+    """Prepares the rows of a batch in a worker process; what a file broken since then raises is handed on as it is."""
 
     def __init__(self, dataset: Dataset, preprocessing: Preprocessing) -> None:
         self._dataset = dataset
         self._preprocessing = preprocessing
 
-    def __getitem__(self, rows: Any) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor | None]:
+    def __getitem__(self, rows: Any) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor | None] | EquipoiseError:
         chosen = self._dataset.subset(rows.numpy())
-        prepared = self._preprocessing.transform(chosen)
+        try:
+            prepared = self._preprocessing.transform(chosen)
+        except EquipoiseError as error:
+            return error
         target = None if chosen.target is None else torch.from_numpy(chosen.target)
         return (
             {name: torch.from_numpy(value) for name, value in prepared.items()},
@@ -188,7 +192,10 @@ class StreamPart(Part):
             loader = self._kept = self._kept or self._loader(self._order, keep=self._workers > 0)
         mine, self._busy = not self._busy, True
         try:
-            for chosen, total, (inputs, present, target) in zip(rows, totals, loader, strict=True):
+            for chosen, total, prepared in zip(rows, totals, loader, strict=True):
+                if isinstance(prepared, EquipoiseError):
+                    raise prepared
+                inputs, present, target = prepared
                 yield Batch(inputs, present, target, chosen, self.complete, total).to(self._device)
         finally:
             self._busy = not mine
@@ -259,13 +266,21 @@ class Loader:
         rank: Number of this process.
         world: Number of processes.
         rows: Numbers of the samples that training epochs use, of shape (samples,); None uses all.
+        augment: What is changed at random in the batches of training epochs; None leaves them as they are.
 
     Raises:
         ConfigError: A batch would give a process no sample.
     """
 
     def __init__(
-        self, part: Part, batch_size: int, seed: int = 0, rank: int = 0, world: int = 1, rows: Tensor | None = None
+        self,
+        part: Part,
+        batch_size: int,
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        rows: Tensor | None = None,
+        augment: Augmentation | None = None,
     ) -> None:
         self.part = part
         self._rows = torch.arange(len(part)) if rows is None else rows.cpu()
@@ -276,6 +291,7 @@ class Loader:
                 f"batch_size = {batch_size} gives {samples} samples in {self.count} batches, too few for {world} processes"
             )
         self._batch_size, self._seed, self._rank, self._world = batch_size, seed, rank, world
+        self._augment = augment
 
     def epoch(self, epoch: object, weights: Tensor | None = None, skip: int = 0) -> Iterator[Batch]:
         """Yield the batches of a training epoch.
@@ -293,8 +309,8 @@ class Loader:
         chunks = self._rows[order].tensor_split(self.count)[skip:]
         totals = [len(chunk) for chunk in chunks]
         mine = chunks if self._world == 1 else [chunk.tensor_split(self._world)[self._rank] for chunk in chunks]
-        if mine:
-            yield from self.part.batches(mine, totals)
+        for batch in self.part.batches(mine, totals) if mine else ():
+            yield batch if self._augment is None else self._augment(batch, epoch)
 
     def ordered(self) -> Iterator[Batch]:
         """Yield all samples once, in order, in every process; nothing is left out."""

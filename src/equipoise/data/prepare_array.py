@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,12 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from equipoise.config import PreprocessingOptions
-from equipoise.data.rows import MappedRows, row_chunks
+from equipoise.data.rows import LazyRows, row_chunks
 from equipoise.data.schema import Modality
 from equipoise.errors import DataError
 
-LAYOUTS = ("plain", "none", "first", "last")
-"""Where the channels of an image are: it has none, first, last. ``plain``: no image, one mean for all its numbers."""
+LAYOUTS = ("plain", "none", "first", "last", "frames")
+"""Where the channels of an image are: it has none, first, last; in ``frames`` last, after the frames. ``plain``: no image, one
+mean for all its numbers."""
+
+
+_BLOCK = 1 << 16
+"""Numbers that are prepared together where a batch of pictures is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,16 +46,18 @@ class ArrayPreparation:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one prepared sample; (channels, height, width) for images."""
+        """Shape of one prepared sample; (channels, height, width) for images, after the number of frames for videos."""
         if self.layout == "none":
             return (1, *self.raw_shape)
         if self.layout == "last":
             return (self.raw_shape[-1], *self.raw_shape[:-1])
+        if self.layout == "frames":
+            return (self.raw_shape[0], self.raw_shape[-1], *self.raw_shape[1:-1])
         return self.raw_shape
 
     @classmethod
     def fit(
-        cls, modality: Modality, value: NDArray[Any] | MappedRows, present: NDArray[np.bool_], options: PreprocessingOptions
+        cls, modality: Modality, value: NDArray[Any] | LazyRows, present: NDArray[np.bool_], options: PreprocessingOptions
     ) -> ArrayPreparation:
         """Fit on those training rows that are present.
 
@@ -61,10 +70,28 @@ class ArrayPreparation:
         Raises:
             DataError: All numbers are the same.
         """
-        layout = _layout(modality)
+        chunks = (rows for _, rows in row_chunks(value, present))
+        return cls.fit_chunks(chunks, modality.name, modality.shape, _layout(modality), options)
+
+    @classmethod
+    def fit_chunks(
+        cls, chunks: Iterable[NDArray[Any]], name: str, shape: tuple[int, ...], layout: str, options: PreprocessingOptions
+    ) -> ArrayPreparation:
+        """Fit as :meth:`fit` does, on rows of one shape and layout that come in pieces.
+
+        Args:
+            chunks: Arrays of shape (rows, *shape), rows of which may be few or none.
+            name: Name of the modality, for messages.
+            shape: Shape of one row.
+            layout: One of :data:`LAYOUTS`.
+            options: What to do.
+
+        Raises:
+            DataError: All numbers are the same.
+        """
         count = mean = squares = np.zeros(1)
         low, high = np.full(1, np.inf), np.full(1, -np.inf)
-        for _, rows in row_chunks(value, present):
+        for rows in chunks:
             if len(rows) == 0:
                 continue
             numbers = np.moveaxis(_channels_first(rows, layout), 1, 0).astype(np.float64)
@@ -80,10 +107,10 @@ class ArrayPreparation:
             low = np.fmin(low, np.fmin.reduce(numbers, axis=1))
             high = np.fmax(high, np.fmax.reduce(numbers, axis=1))
         if not (high > low).any():
-            raise DataError(f"modality {modality.name!r}: every number is the same in the training part")
+            raise DataError(f"modality {name!r}: every number is the same in the training part")
         deviation = np.where(high > low, np.sqrt(squares / np.maximum(count, 1)), 1.0)
         return cls(
-            raw_shape=modality.shape,
+            raw_shape=shape,
             layout=layout,
             fill=np.zeros_like(mean) if options.impute == "zero" else mean,
             mean=mean if options.standardize else np.zeros_like(mean),
@@ -100,7 +127,30 @@ class ArrayPreparation:
         Returns:
             Prepared rows of shape (samples, *prepared sample shape).
         """
-        numbers = _channels_first(raw, self.layout).astype(np.float64)
+        channels = _channels_first(raw, self.layout)
+        prepared = self._of_bytes(channels) if channels.dtype == np.uint8 else self._computed(channels)
+        if self.layout == "frames":
+            prepared = np.moveaxis(prepared, 1, 2)
+        return prepared.reshape(len(raw), *self.shape)
+
+    def _of_bytes(self, channels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """As :meth:`_computed`, in float32: bytes lose nothing by it, none is missing, and pictures are prepared far faster."""
+        along = (slice(None), *[None] * (channels.ndim - 2))
+        factor, shift = ((value / self.scale).astype(np.float32)[along] for value in (np.ones_like(self.mean), self.mean))
+        numbers = np.empty(channels.shape, dtype=np.float32)
+        step = max(1, _BLOCK // max(1, math.prod(channels.shape[1:])))
+        for start in range(0, len(channels), step):  # what stays in the processor's cache takes a fifth of the time
+            part = numbers[start : start + step]
+            part[...] = channels[start : start + step]
+            part *= factor
+            part -= shift
+        ends = (np.array([[0], [255]]) - self.mean) / self.scale
+        if self.clip is not None and np.abs(ends).max() > self.clip:
+            np.clip(numbers, -self.clip, self.clip, out=numbers)
+        return numbers
+
+    def _computed(self, channels: NDArray[Any]) -> NDArray[np.float32]:
+        numbers = channels.astype(np.float64)
         along = (slice(None), *[None] * (numbers.ndim - 2))
         missing = np.isnan(numbers)
         if missing.any():
@@ -109,7 +159,7 @@ class ArrayPreparation:
         numbers /= self.scale[along]
         if self.clip is not None:
             np.clip(numbers, -self.clip, self.clip, out=numbers)
-        return numbers.astype(np.float32).reshape(len(raw), *self.shape)
+        return numbers.astype(np.float32)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; floats keep all their digits."""
@@ -124,6 +174,10 @@ class ArrayPreparation:
 
 
 def _layout(modality: Modality) -> str:
+    if modality.kind == "video":
+        return "frames"
+    if modality.kind == "audio":
+        return "first"
     if modality.kind != "image":
         return "plain"
     if len(modality.shape) == 2:
@@ -135,4 +189,4 @@ def _channels_first(rows: NDArray[Any], layout: str) -> NDArray[Any]:
     """Rows of shape (samples, channels, ...); what has no channels gets one."""
     if layout == "first":
         return rows
-    return np.moveaxis(rows, -1, 1) if layout == "last" else rows[:, None]
+    return np.moveaxis(rows, -1, 1) if layout in ("last", "frames") else rows[:, None]

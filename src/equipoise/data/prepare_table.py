@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from equipoise.config import PreprocessingOptions
 from equipoise.data.columns import few
+from equipoise.data.named_rows import NamedRows
 from equipoise.data.rows import CHUNK, MappedRows, Rows
 from equipoise.data.schema import Modality
 from equipoise.errors import DataError
@@ -162,6 +163,9 @@ def _column_blocks(
     """Numeric columns of the present rows, as many at a time as fit in memory."""
     step = max(1, 4 * CHUNK // max(1, len(value)))
     rows = np.flatnonzero(present)
+    if isinstance(value, NamedRows):
+        yield from (block.astype(np.float64) for block in value.column_blocks(rows, step))
+        return
     for start in range(0, len(names), step):
         part = slice(start, start + step)
         if isinstance(value, MappedRows):
@@ -169,7 +173,7 @@ def _column_blocks(
         elif isinstance(value, np.ndarray):
             yield value[rows, part].astype(np.float64)
         else:
-            yield _numbers(value[list(names[part])], tuple(names[part]), columns)[rows]
+            yield _numbers(cast("pd.DataFrame", value)[list(names[part])], tuple(names[part]), columns)[rows]
 
 
 def _statistics(block: NDArray[np.float64], options: PreprocessingOptions) -> tuple[NDArray[np.float64], ...]:

@@ -13,9 +13,13 @@ from numpy.typing import NDArray
 from equipoise.config import PreprocessingOptions
 from equipoise.data.dataset import Dataset
 from equipoise.data.prepare_array import ArrayPreparation
+from equipoise.data.prepare_hashing import HashedText
+from equipoise.data.prepare_sequence import SequencePreparation
 from equipoise.data.prepare_table import TablePreparation
 from equipoise.data.prepare_text import TextPreparation
+from equipoise.data.prepare_tokens import TokenizedText
 from equipoise.data.rows import CHUNK, Rows, read_rows
+from equipoise.data.text import text_form
 from equipoise.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,8 +27,17 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 
-Preparation: TypeAlias = TablePreparation | ArrayPreparation | TextPreparation
-_KINDS: dict[str, type[Preparation]] = {"table": TablePreparation, "array": ArrayPreparation, "text": TextPreparation}
+TextForm: TypeAlias = TextPreparation | HashedText | TokenizedText
+Preparation: TypeAlias = TablePreparation | ArrayPreparation | TextForm | SequencePreparation
+_KINDS: dict[str, type[Preparation]] = {
+    "table": TablePreparation,
+    "array": ArrayPreparation,
+    "text": TextPreparation,
+    "hashed_text": HashedText,
+    "tokenized_text": TokenizedText,
+    "sequence": SequencePreparation,
+}
+_FORMS: dict[str, type[TextForm]] = {"tfidf": TextPreparation, "hashing": HashedText, "huggingface": TokenizedText}
 
 
 @dataclass(frozen=True)
@@ -69,7 +82,10 @@ class Preprocessing:
             if modality.kind == "tabular":
                 fitted[modality.name] = TablePreparation.fit(modality, value, present, options)
             elif modality.kind == "text":
-                fitted[modality.name] = TextPreparation.fit(modality, cast("pd.DataFrame", value), present, options)
+                form = _FORMS[text_form(options.text, modality.name).name]
+                fitted[modality.name] = form.fit(modality, cast("pd.DataFrame", value), present, options)
+            elif modality.kind == "sequence":
+                fitted[modality.name] = SequencePreparation.fit(modality, cast("NDArray[Any]", value), present, options)
             else:
                 fitted[modality.name] = ArrayPreparation.fit(modality, cast("NDArray[Any]", value), present, options)
         return cls(fitted, options)
@@ -105,8 +121,10 @@ class Preprocessing:
 
     def _transform(self, name: str, value: Rows, present: NDArray[np.bool_]) -> NDArray[np.float32]:
         rows = np.flatnonzero(present)
-        prepared = np.zeros((len(present), *self.modalities[name].shape), dtype=np.float32)
         step = max(1, CHUNK // max(1, prod(value.shape[1:]), prod(self.modalities[name].shape)))
+        if len(rows) == len(present) <= step:  # the usual batch needs no copy
+            return self.transform_rows(name, read_rows(value, rows)).astype(np.float32, copy=False)
+        prepared = np.zeros((len(present), *self.modalities[name].shape), dtype=np.float32)
         for start in range(0, len(rows), step):
             part = rows[start : start + step]
             prepared[part] = self.transform_rows(name, read_rows(value, part))

@@ -27,7 +27,7 @@ def open_dataset(
         source: A folder or file, the name of an embedded set (write ``./name`` for a folder called like one), or a
             mapping from names to arrays, DataFrames or tensors with one row per sample.
         options: What is stated about the data; the rest comes from ``dataset.yaml`` or is inferred.
-        target: Labels of shape (samples,) for data in memory.
+        target: Labels of shape (samples,), or labels or numbers of shape (samples, outputs), for data in memory.
         labelled: Whether every sample must have a known label; false for prediction.
         schema: The schema of a trained run: the data are read to it, and what does not fit is an error.
 
@@ -44,6 +44,7 @@ def open_dataset(
         (('a', 'b'), ('x', 'y'), [0, 1, 0, 1])
     """
     from equipoise.data.builtin import BUILTIN
+    from equipoise.data.layouts.read import layout_of, read_layout
     from equipoise.data.readers import READERS
 
     options = options or ReadOptions()
@@ -54,23 +55,44 @@ def open_dataset(
         if not isinstance(source, str):
             raise DataError(f"cannot open {type(source).__name__!r} as data, expected a path, a name or a mapping of arrays")
         source = Path(source).expanduser()
+    names = target_names(target, source)
+    if names is not None:
+        options, target = replace(options, target=names), None
     if target is not None:
         source, options = _with_target(source, options, target)
     if isinstance(source, Path) and not source.exists():
         bare = source.name if str(source) == source.name else ""
         hint = f"; embedded sets: {suggest(bare, BUILTIN)}" if bare and not source.suffix else ""
         raise DataError(f"{source} does not exist{hint}")
+    layout = layout_of(source, options, schema)
+    if layout is not None and isinstance(source, Path):
+        return read_layout(source, layout, options, labelled, schema)
     for reader in map(READERS.get, READERS.names()):
         if reader.matches(source):
             dataset = reader.read(source, options, labelled, schema)
             return dataset if name is None else replace(dataset, schema=replace(dataset.schema, name=name))
-    raise DataError(f"{source} is no data that can be read, expected a folder or a csv, tsv, parquet or npz file")
+    raise DataError(f"{source} is no data that can be read, expected a folder or a csv, tsv, parquet, npz, h5ad or h5mu file")
+
+
+def target_names(target: Any, source: object) -> str | tuple[str, ...] | None:
+    """Return the target if it is the name of a column, or a list of names; None if it holds the labels themselves.
+
+    For data in memory a list of text is one of names if all of them are keys of the data.
+
+    Example:
+        >>> target_names(["x", "y"], "table.csv"), target_names(["x", "y"], {"a": [[1], [2]]})
+        (('x', 'y'), None)
+    """
+    if isinstance(target, str):
+        return target
+    words = isinstance(target, (list, tuple)) and bool(target) and all(isinstance(item, str) for item in target)
+    return tuple(target) if words and (not isinstance(source, Mapping) or set(target) <= source.keys()) else None
 
 
 def _with_target(source: Path | Mapping[str, Any], options: ReadOptions, target: Any) -> tuple[Mapping[str, Any], ReadOptions]:
     if not isinstance(source, Mapping):
         raise DataError(f"{source}: target is given as an array, which is for data in memory; expected the name of a column")
-    name = options.target or "target"
+    name = options.target if isinstance(options.target, str) else "target"
     if name in source:
         raise DataError(f"data: target is given twice, as an array and as the key {name!r}")
     return {**source, name: target}, replace(options, target=name)

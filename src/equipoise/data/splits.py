@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from equipoise.config import SplitOptions
 from equipoise.data.columns import few
 from equipoise.data.dataset import Dataset
+from equipoise.data.schema import CLASSES
+from equipoise.data.strata import strata
 from equipoise.errors import ConfigError, DataError
 
 PARTS = ("train", "validation", "test")
@@ -42,11 +44,17 @@ class _Samples:
     """Some rows with what divisions look at; rows are in the order of their ids, so that the order of a file means nothing."""
 
     rows: NDArray[np.int64]
-    target: NDArray[np.int64]
+    target: NDArray[np.int64]  # class codes, or strata
     group: NDArray[np.int64] | None
+    classes: bool = True  # each must be on both sides of a division
 
-    def __getitem__(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> _Samples:
-        return _Samples(self.rows[index], self.target[index], None if self.group is None else self.group[index])
+    def __getitem__(self, index: NDArray[np.int64] | NDArray[np.bool_] | slice) -> _Samples:
+        return replace(
+            self,
+            rows=self.rows[index],
+            target=self.target[index],
+            group=None if self.group is None else self.group[index],
+        )
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -56,8 +64,9 @@ def make_splits(dataset: Dataset, options: SplitOptions | None = None) -> list[S
     """Divide the labelled samples of a data set.
 
     A split that the data state is used as it is; where it names no validation samples, some are cut from its training part.
-    Otherwise samples are divided with equal shares of each class in every part, and with no group on two sides where the
-    data state groups. With folds, fold ``f`` of repeat ``r`` is at position ``r * folds + f``.
+    Otherwise samples are divided with equal shares of each class (each stratum, see :mod:`equipoise.data.strata`) in every part,
+    and with no group on two sides where the data state groups. With folds, fold ``f`` of repeat ``r`` is at position
+    ``r * folds + f``.
 
     Args:
         dataset: The data.
@@ -80,7 +89,7 @@ def make_splits(dataset: Dataset, options: SplitOptions | None = None) -> list[S
     options = options or SplitOptions()
     _check_options(dataset, options)
     samples = _labelled(dataset)
-    classes = dataset.schema.classes
+    classes = dataset.schema.classes if dataset.schema.task in CLASSES else ()
     if dataset.split is not None:
         return [_given(dataset, dataset.split, samples, options)]
     if options.folds == 0:
@@ -97,6 +106,31 @@ def make_splits(dataset: Dataset, options: SplitOptions | None = None) -> list[S
             train, validation = _cut(rest, options.validation_fraction, options.split_seed, 1 + repeat * options.folds + fold)
             splits.append(_finish(dataset, f"repeat_{repeat}_fold_{fold}", train, validation, test))
     return splits
+
+
+def split_without_test(dataset: Dataset, options: SplitOptions | None = None) -> Split:
+    """Divide all labelled samples into a training and a validation part, with none kept for a test.
+
+    A split that the data state is not used.
+
+    Args:
+        dataset: The data.
+        options: The share of the validation part, and the seed.
+
+    Raises:
+        DataError: The data cannot be divided so.
+
+    Example:
+        >>> from equipoise.data.sources import open_dataset
+        >>> data = open_dataset({"a": np.arange(40.0).reshape(20, 2)}, target=[0, 1] * 10)
+        >>> split = split_without_test(data)
+        >>> len(split.train), len(split.validation), len(split.test)
+        (16, 4, 0)
+    """
+    options = options or SplitOptions()
+    samples = _labelled(dataset)
+    train, validation = _cut(samples, options.validation_fraction, options.split_seed, 1)
+    return _finish(dataset, "without_test", train, validation, samples[:0], needed=("train", "validation"))
 
 
 def _check_options(dataset: Dataset, options: SplitOptions) -> None:
@@ -116,23 +150,25 @@ def _check_options(dataset: Dataset, options: SplitOptions) -> None:
 
 def _labelled(dataset: Dataset) -> _Samples:
     name = dataset.schema.name
-    if dataset.target is None or not (dataset.target >= 0).any():
+    if dataset.target is None or not dataset.labelled.any():
         raise DataError(f"{name}: samples cannot be divided for training because none has a label")
     rows = np.argsort(dataset.ids, kind="stable").astype(np.int64)
-    rows = rows[dataset.target[rows] >= 0]
+    rows = rows[dataset.labelled[rows]]
     group = None if dataset.group is None else np.unique(dataset.group[rows], return_inverse=True)[1].astype(np.int64)
-    samples = _Samples(rows, dataset.target[rows], group)
-    found = np.unique(samples.target)
-    if len(found) < 2:
-        only = dataset.schema.classes[int(found[0])]
+    schema = dataset.schema
+    samples = _Samples(rows, strata(dataset.target[rows], schema.task), group, schema.task in CLASSES)
+    if samples.classes and len(found := np.unique(samples.target)) < 2:
+        only = schema.classes[int(found[0])]
         raise DataError(f"{name}: all samples have the class {only!r}, expected at least two classes")
     return samples
 
 
 def _check_counts(samples: _Samples, classes: tuple[str, ...], needed: int, purpose: str, name: str) -> None:
+    if len(samples) < needed:
+        raise DataError(f"{name}: there are {len(samples)} samples, expected at least {needed} {purpose}")
     counts = np.bincount(samples.target, minlength=len(classes))
     smallest = int(counts.argmin())
-    if counts[smallest] < needed:
+    if classes and counts[smallest] < needed:
         found = f"class {classes[smallest]!r} has {counts[smallest]} samples"
         raise DataError(f"{name}: {found}, expected at least {needed} {purpose}")
     if samples.group is not None:
@@ -152,6 +188,12 @@ def _cut(samples: _Samples, fraction: float, seed: int, purpose: int) -> tuple[_
         chosen = (_fold_numbers(samples, folds, seed, purpose) == 0) == (fraction <= 0.5)
         return samples[~chosen], samples[chosen]
     order, rank, counts = _ranked(samples.target, seed, purpose)
+    if not samples.classes:
+        # rounded shares of small strata would not add up: what is taken is at even distances in the list sorted by stratum
+        share = np.clip(fraction, 1 / len(samples), 1 - 1 / len(samples))
+        taken = np.diff(np.floor(np.arange(len(samples) + 1) * share + 0.5)) > 0
+        chosen = taken[np.argsort(order)]
+        return samples[~chosen], samples[chosen]
     size = np.clip(np.rint(counts * fraction), np.minimum(1, counts - 1), counts - 1)
     chosen = np.zeros(len(samples), dtype=bool)
     chosen[order] = rank < size[samples.target[order]]
@@ -206,17 +248,16 @@ def _given(dataset: Dataset, words: NDArray[np.str_], samples: _Samples, options
     return _finish(dataset, "given", train, validation, test)
 
 
-def _finish(dataset: Dataset, name: str, train: _Samples, validation: _Samples, test: _Samples) -> Split:
+def _finish(
+    dataset: Dataset, name: str, train: _Samples, validation: _Samples, test: _Samples, needed: tuple[str, ...] = PARTS
+) -> Split:
     """Check the parts and fingerprint them."""
     place = f"{dataset.schema.name}: split {name!r}"
     parts = dict(zip(PARTS, (train, validation, test), strict=True))
-    for part, samples in parts.items():
-        if len(samples) == 0:
+    for part in needed:
+        if len(parts[part]) == 0:
             raise DataError(f"{place}: the {part} part is empty ({len(dataset)} samples)")
-    lacking = np.setdiff1d(np.arange(len(dataset.schema.classes)), train.target)
-    if len(lacking):
-        names = [dataset.schema.classes[code] for code in lacking]
-        raise DataError(f"{place}: class {few(names)} has no sample in the training part")
+    _check_training(dataset, train, place)
     if dataset.group is not None:
         for first, second in (("train", "validation"), ("train", "test"), ("validation", "test")):
             both = np.intersect1d(dataset.group[parts[first].rows], dataset.group[parts[second].rows])
@@ -227,3 +268,22 @@ def _finish(dataset: Dataset, name: str, train: _Samples, validation: _Samples, 
     rows = {part: np.sort(samples.rows) for part, samples in parts.items()}
     ids = [np.sort(dataset.ids[rows[part]]).tolist() for part in PARTS]
     return Split(**rows, name=name, hash=hashlib.sha256(json.dumps(ids).encode()).hexdigest()[:16])
+
+
+def _check_training(dataset: Dataset, train: _Samples, place: str) -> None:
+    """Check that there is something to learn of every class, label and number."""
+    schema, target = dataset.schema, dataset.target
+    assert target is not None
+    own = target[train.rows]
+    if schema.task in CLASSES:
+        lacking = np.setdiff1d(np.arange(len(schema.classes)), own)
+        if len(lacking):
+            names = [schema.classes[code] for code in lacking]
+            raise DataError(f"{place}: class {few(names)} has no sample in the training part")
+        return
+    same = np.flatnonzero(own.min(0) == own.max(0))
+    if len(same):
+        first = int(same[0])
+        what, expected = ("label", "both 0 and 1") if schema.task == "multilabel" else ("number", "different numbers")
+        found = f"{what} {schema.classes[first]!r} is {own[0, first]:g} in all samples of the training part"
+        raise DataError(f"{place}: {found}, expected {expected}")

@@ -1,8 +1,8 @@
-"""Columns of text: telling them from categories, cleaning them, and joining those of one modality."""
+"""Columns of text: telling them from categories, cleaning them, joining those of one modality, and the form it takes."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import reduce
 from numbers import Number
 from typing import TYPE_CHECKING, Any
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from equipoise.config import TextOptions, build
 from equipoise.data.columns import few
 from equipoise.data.files import MISSING_WORDS
-from equipoise.errors import DataError
+from equipoise.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,3 +116,38 @@ def join_text(table: pd.DataFrame) -> NDArray[Any]:
     """
     columns = [np.where(table[name].isna(), "", table[name].to_numpy(dtype=object)) for name in table.columns]
     return reduce(lambda first, second: first + " " + second, columns)
+
+
+_USED = {"tfidf": ("name",), "hashing": ("name", "tokens"), "huggingface": ("name", "tokens", "tokenizer")}
+
+
+def text_form(stated: str | Mapping[str, Any] | None, modality: str, default: Mapping[str, Any] | None = None) -> TextOptions:
+    """Return the form in which a model gets the text of a modality.
+
+    Args:
+        stated: The option ``text``: a name, options for every modality, or a mapping from modality to one of these.
+        modality: The modality.
+        default: Options that hold where nothing else is stated.
+
+    Raises:
+        ConfigError: An option is unknown, is not valid, or has no meaning for this form.
+
+    Example:
+        >>> text_form({"review": "hashing", "title": {"name": "hashing", "tokens": 64}}, "title")
+        TextOptions(name='hashing', tokens=64, tokenizer=None)
+    """
+    owner = f"text of modality {modality!r}"
+    every = {"name": stated} if isinstance(stated, str) else dict(stated or {})
+    own: Any = every.get(modality, {})
+    common = {key: value for key, value in every.items() if key in TextOptions.__dataclass_fields__ and key != modality}
+    if not isinstance(own, (str, Mapping)):
+        raise ConfigError(f"{owner}: expected a name or a mapping, found {own!r}")
+    chosen = {**common, **({"name": own} if isinstance(own, str) else own)}
+    implied = dict(default or {})
+    if chosen.get("name", implied.get("name")) == implied.get("name"):
+        chosen = {**implied, **chosen}
+    form = build(TextOptions, chosen, owner)
+    for key in chosen:
+        if key not in _USED[form.name]:
+            raise ConfigError(f"{owner}: {key} has no meaning for the form {form.name}")
+    return form

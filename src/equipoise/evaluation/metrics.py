@@ -5,7 +5,7 @@ What is not defined (the AUROC of a single class, anything over no samples) is N
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,33 @@ from numpy.typing import NDArray
 from equipoise.errors import RunError
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "nll", "brier", "ece")
-"""The names of the metrics, in the order in which they are shown."""
+"""The names of the metrics of classes, in the order in which they are shown."""
+
+ORDINAL_METRICS = ("kappa", "mae", *METRICS)
+"""Those of classes in an order."""
+
+LABEL_METRICS = ("macro_f1", "micro_f1", "subset_accuracy", "map", "auroc", "nll", "brier", "ece")
+"""Those of labels."""
+
+VALUE_METRICS = ("r2", "mse", "rmse", "mae")
+"""Those of numbers."""
+
+
+def task_metrics(
+    task: str, predicted: NDArray[np.floating], target: NDArray[np.integer] | NDArray[np.floating]
+) -> dict[str, float | None]:
+    """Compute all metrics of the predictions of a task.
+
+    Args:
+        task: One of :data:`~equipoise.data.schema.TASKS`.
+        predicted: Probabilities, or predicted numbers, of shape (samples, outputs).
+        target: Class codes of shape (samples,), or labels or numbers of shape (samples, outputs).
+
+    Raises:
+        ValueError: The shapes do not fit each other.
+        RunError: The values are no predictions, e.g. not finite.
+    """
+    return _BY_TASK[task](predicted, target)
 
 
 def classification_metrics(probabilities: NDArray[np.floating], target: NDArray[np.integer]) -> dict[str, float | None]:
@@ -61,6 +87,137 @@ def classification_metrics(probabilities: NDArray[np.floating], target: NDArray[
         "ece": metrics.expected_calibration_error(*tensors),
     }
     return {name: None if value is None else float(value) for name, value in values.items()}
+
+
+def ordinal_metrics(probabilities: NDArray[np.floating], target: NDArray[np.integer]) -> dict[str, float | None]:
+    """Compute all metrics of probabilities of classes that have an order.
+
+    ``kappa`` is Cohen's with quadratic weights; ``mae`` the mean distance of the predicted class from the true one, in classes;
+    the others are those of :func:`classification_metrics`.
+
+    Args:
+        probabilities: Probabilities of shape (samples, classes), the classes in their order.
+        target: True class codes of shape (samples,).
+
+    Returns:
+        The metrics by the names in :data:`ORDINAL_METRICS`; None where one is not defined.
+
+    Raises:
+        ValueError: The shapes do not fit each other or a class code is out of range.
+        RunError: The values are no probabilities, e.g. not finite.
+
+    Example:
+        >>> ordinal_metrics(np.eye(3)[[0, 1, 1]], np.array([0, 1, 2]))["mae"]
+        0.3333333333333333
+    """
+    plain = classification_metrics(probabilities, target)
+    if len(target) == 0:
+        return dict.fromkeys(ORDINAL_METRICS)
+
+    from sklearn.metrics import cohen_kappa_score
+
+    predicted = probabilities.argmax(1)
+    several = len(np.union1d(predicted, target)) > 1
+    kappa = float(cohen_kappa_score(target, predicted, weights="quadratic")) if several else None
+    return {"kappa": kappa, "mae": float(np.abs(predicted - target).mean()), **plain}
+
+
+def multilabel_metrics(probabilities: NDArray[np.floating], target: NDArray[np.floating]) -> dict[str, float | None]:
+    """Compute all metrics of the probabilities of labels; a label is predicted from probability 1/2 on.
+
+    ``macro_f1`` is averaged over the labels among targets or predictions, ``micro_f1`` is that of all labels together;
+    ``subset_accuracy`` is the share of samples of which every label is right; ``map`` (mean average precision) and ``auroc`` are
+    averaged over the labels that some samples have and some have not; ``nll``, in nats, and ``brier`` are averaged over labels;
+    ``ece`` takes each label of each sample as a decision between two.
+
+    Args:
+        probabilities: Probabilities of shape (samples, labels).
+        target: Labels, 0 or 1 of shape (samples, labels).
+
+    Returns:
+        The metrics by the names in :data:`LABEL_METRICS`; None where one is not defined.
+
+    Raises:
+        ValueError: The shapes do not fit each other.
+        RunError: The values are no probabilities, e.g. not finite.
+
+    Example:
+        >>> values = multilabel_metrics(np.array([[0.9, 0.2], [0.4, 0.6]]), np.array([[1.0, 0.0], [1.0, 1.0]]))
+        >>> values["subset_accuracy"], values["micro_f1"]
+        (0.5, 0.8)
+    """
+    if probabilities.ndim != 2 or target.shape != probabilities.shape:
+        raise ValueError(f"probabilities of shape {probabilities.shape} do not fit targets of shape {target.shape}")
+    rows, truth = probabilities.astype(np.float64), target > 0.5
+    if not ((rows >= 0) & (rows <= 1)).all():
+        raise RunError("the model gives values that are no probabilities: its training diverged or its inputs are not finite")
+    if len(target) == 0:
+        return dict.fromkeys(LABEL_METRICS)
+
+    import torch
+    from sklearn.metrics import accuracy_score, average_precision_score, f1_score, roc_auc_score
+
+    from equipoise.functional import metrics
+
+    predicted = rows >= 0.5
+    seen, both = np.flatnonzero((truth | predicted).any(0)), np.flatnonzero(truth.any(0) & ~truth.all(0))
+    pairs = torch.from_numpy(np.stack([1 - rows, rows], 2).reshape(-1, 2)), torch.from_numpy(truth.reshape(-1).astype(np.int64))
+    sure = np.where(truth, rows, 1 - rows)
+    return {
+        "macro_f1": float(f1_score(truth, predicted, labels=seen, average="macro", zero_division=0)) if len(seen) else None,
+        "micro_f1": float(f1_score(truth, predicted, average="micro", zero_division=0)) if len(seen) else None,
+        "subset_accuracy": float(accuracy_score(truth, predicted)),
+        "map": float(average_precision_score(truth[:, both], rows[:, both])) if len(both) else None,
+        "auroc": float(roc_auc_score(truth[:, both], rows[:, both])) if len(both) else None,
+        "nll": float(-np.log(sure.clip(np.finfo(np.float64).tiny)).mean()),
+        "brier": float(np.square(1 - sure).mean()),
+        "ece": float(metrics.expected_calibration_error(*pairs)),
+    }
+
+
+def regression_metrics(predicted: NDArray[np.floating], target: NDArray[np.floating]) -> dict[str, float | None]:
+    """Compute all metrics of predicted numbers, in the units of the target, averaged over the outputs.
+
+    Args:
+        predicted: Predicted numbers of shape (samples, outputs).
+        target: True numbers of shape (samples, outputs).
+
+    Returns:
+        The metrics by the names in :data:`VALUE_METRICS`; None where one is not defined, as ``r2`` of equal targets.
+
+    Raises:
+        ValueError: The shapes do not fit each other.
+        RunError: The values are not finite.
+
+    Example:
+        >>> regression_metrics(np.array([[1.0], [4.0]]), np.array([[1.0], [2.0]]))["mse"]
+        2.0
+    """
+    if predicted.ndim != 2 or target.shape != predicted.shape:
+        raise ValueError(f"predictions of shape {predicted.shape} do not fit targets of shape {target.shape}")
+    if not np.isfinite(predicted).all():
+        raise RunError("the model gives values that are no numbers: its training diverged or its inputs are not finite")
+    if len(target) == 0:
+        return dict.fromkeys(VALUE_METRICS)
+
+    from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
+
+    varied = bool((target.min(0) < target.max(0)).all())
+    squares = mean_squared_error(target, predicted, multioutput="raw_values")
+    return {
+        "r2": float(r2_score(target, predicted)) if varied else None,
+        "mse": float(np.mean(squares)),
+        "rmse": float(np.mean(np.sqrt(squares))),
+        "mae": float(mean_absolute_error(target, predicted)),
+    }
+
+
+_BY_TASK: dict[str, Callable[..., dict[str, float | None]]] = {
+    "classification": classification_metrics,
+    "ordinal": ordinal_metrics,
+    "multilabel": multilabel_metrics,
+    "regression": regression_metrics,
+}
 
 
 def class_report(

@@ -231,3 +231,34 @@ def bayesian_signed_rank(
     best = shares >= shares.max(0) - 1e-12
     worse, equal, better = (best / best.sum(0)).mean(1)
     return float(worse), float(equal), float(better)
+
+
+def cliques(ranks: Sequence[float], critical_difference: float) -> list[list[int]]:
+    """Return the largest groups of methods that do not differ significantly: the bars of a critical-difference diagram.
+
+    All members of a group are within the critical difference of each other, no method could be added, and groups of one are
+    left out. A method may be in several groups.
+
+    Args:
+        ranks: Mean rank of each method.
+        critical_difference: See :class:`Ranking`.
+
+    Returns:
+        Places of the members of each group in ``ranks``, best first, in order of the best members.
+
+    References:
+        Demsar, Statistical Comparisons of Classifiers over Multiple Data Sets, JMLR 7, 2006.
+
+    Example:
+        >>> cliques([1.0, 3.5, 2.0, 2.6], 1.5)
+        [[0, 2], [2, 3, 1]]
+    """
+    order = sorted(range(len(ranks)), key=lambda place: ranks[place])
+    found: list[list[int]] = []
+    reached = 0
+    for first, best in enumerate(order):
+        end = next((at for at in range(first, len(order)) if ranks[order[at]] - ranks[best] > critical_difference), len(order))
+        if end > max(reached, first + 1):
+            found.append(order[first:end])
+        reached = max(reached, end)
+    return found

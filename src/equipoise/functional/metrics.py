@@ -87,6 +87,53 @@ def macro_f1(matrix: Tensor) -> Tensor:
     return (2 * _hits(matrix) / both.clamp(min=1)).sum(-1) / both.count_nonzero(-1)
 
 
+def quadratic_kappa(matrix: Tensor) -> Tensor:
+    """Return Cohen's kappa with quadratic weights: agreement beyond chance where far off is worse than near.
+
+    ``1 - sum_ij (i - j)^2 n_ij / sum_ij (i - j)^2 e_ij`` with ``e_ij`` the counts expected of independent margins; 0 where
+    that is not defined.
+
+    Args:
+        matrix: Counts of shape (..., classes, classes) from :func:`confusion`, classes in their order.
+
+    Returns:
+        A float64 number per matrix, of shape (...).
+
+    Reference:
+        Cohen, "Weighted kappa: nominal scale agreement with provision for scaled disagreement", Psychological Bulletin 1968.
+
+    Example:
+        >>> quadratic_kappa(torch.tensor([[2, 0, 0], [0, 2, 0], [0, 1, 1]]))
+        tensor(0.8571, dtype=torch.float64)
+    """
+    counts = matrix.double()
+    expected = counts.sum(-1)[..., :, None] * counts.sum(-2)[..., None, :] / counts.sum((-2, -1))[..., None, None]
+    weights = _distances(matrix).square()
+    seen, chance = (weights * counts).sum((-2, -1)), (weights * expected).sum((-2, -1))
+    return torch.where(chance > 0, 1 - seen / chance.clamp_min(1e-300), 0.0)
+
+
+def mean_distance(matrix: Tensor) -> Tensor:
+    """Return how many classes the prediction is off, on average.
+
+    Args:
+        matrix: Counts of shape (..., classes, classes) from :func:`confusion`, classes in their order.
+
+    Returns:
+        A float64 number per matrix, of shape (...).
+
+    Example:
+        >>> mean_distance(torch.tensor([[1, 0, 1], [0, 2, 0], [0, 0, 0]]))
+        tensor(0.5000, dtype=torch.float64)
+    """
+    return (_distances(matrix) * matrix).sum((-2, -1)) / matrix.sum((-2, -1))
+
+
+def _distances(matrix: Tensor) -> Tensor:
+    codes = torch.arange(matrix.shape[-1], device=matrix.device, dtype=torch.float64)
+    return (codes[:, None] - codes).abs()
+
+
 def _hits(matrix: Tensor) -> Tensor:
     return matrix.diagonal(dim1=-2, dim2=-1).double()
 

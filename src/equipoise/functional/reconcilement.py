@@ -5,19 +5,18 @@ from __future__ import annotations
 from torch import Tensor
 
 
-def residual_losses(losses: Tensor, own: Tensor, others: Tensor, strength: float) -> Tensor:
+def residual_losses(losses: Tensor, divergences: Tensor, strength: float) -> Tensor:
     """Return the loss of a learner that should differ from what the others already say.
 
     ``l_i - lambda KL(q_i || p_i)``, with p the learner's and q the others' probabilities. For the cross-entropy its gradient on
     the learner's logits is ``(1 - lambda) p - (y - lambda q)``: at ``lambda = 1`` exactly minus the residual ``y - q`` that
-    gradient boosting fits. No gradient reaches the others.
+    gradient boosting fits.
 
     The published code keeps the true class of q only, ``-(w_1 - w_2 q_y) log p_y / K``.
 
     Args:
         losses: Task loss of each sample, of shape (samples,).
-        own: Log-probabilities of the learner, of shape (samples, classes).
-        others: Log-probabilities of the others together, of the same shape.
+        divergences: ``KL(q_i || p_i)`` of each sample, as the task defines it; no gradient should reach the others.
         strength: ``lambda``, from 0 (the task loss alone) to 1.
 
     Returns:
@@ -28,12 +27,10 @@ def residual_losses(losses: Tensor, own: Tensor, others: Tensor, strength: float
 
     Example:
         >>> import torch
-        >>> own, others = torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.9, 0.1]]).log()
-        >>> residual_losses(-own[:, 0], own, others, 1.0)
-        tensor([0.3251])
+        >>> residual_losses(torch.tensor([0.7]), torch.tensor([0.4]), 0.5)
+        tensor([0.5000])
     """
-    others = others.detach()
-    return losses - strength * (others.exp() * (others - own)).sum(1)
+    return losses - strength * divergences
 
 
 def disagreement(own: Tensor, previous: Tensor) -> Tensor:
@@ -43,8 +40,8 @@ def disagreement(own: Tensor, previous: Tensor) -> Tensor:
     gradients. Only the learner gets a gradient; in the published code neither does, so that there the term changes nothing.
 
     Args:
-        own: Log-probabilities of the learner, of shape (samples, classes).
-        previous: Log-probabilities of the one before, of the same shape.
+        own: Predictions of the learner, of shape (samples, outputs): probabilities of the classes (or of each label).
+        previous: Those of the one before, of the same shape.
 
     Returns:
         Distances of shape (samples,).
@@ -54,7 +51,7 @@ def disagreement(own: Tensor, previous: Tensor) -> Tensor:
 
     Example:
         >>> import torch
-        >>> disagreement(torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[0.9, 0.1]]).log())
+        >>> disagreement(torch.tensor([[0.5, 0.5]]), torch.tensor([[0.9, 0.1]]))
         tensor([0.1600])
     """
-    return (own.exp() - previous.detach().exp()).square().mean(1)
+    return (own - previous.detach()).square().mean(1)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,14 @@ from equipoise.data.preprocessing import Preprocessing
 from equipoise.data.schema import Schema
 from equipoise.data.sources import open_dataset
 from equipoise.evaluation.coalitions import Coalition, all_coalitions, coalition_logits
-from equipoise.evaluation.metrics import classification_metrics
+from equipoise.evaluation.metrics import task_metrics
 from equipoise.inference.predictions import Predictions
 from equipoise.nn.fusion import Fusion
 from equipoise.tasks import Task
 
 _BATCH = 1024
+_NUMBERS = 1 << 23
+"""Prepared numbers that are in memory at once while samples are predicted piece by piece."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Predictor:
         task: The task.
         device: Where it runs.
         graph: The sample graph that encoders use, if any do; samples that are not in it are attached.
+        method_state: What the method needs beside the weights to make the module again.
     """
 
     module: nn.Module
@@ -48,6 +52,7 @@ class Predictor:
     task: Task
     device: torch.device
     graph: SampleGraph | None = None
+    method_state: Mapping[str, Any] = field(default_factory=dict)
 
     def read(self, source: str | Path | Mapping[str, Any], *, labelled: bool = False, **options: Any) -> Dataset:
         """Open data and check that they fit the model.
@@ -84,23 +89,40 @@ class Predictor:
             options: As for :meth:`read`.
 
         Returns:
-            Fused and unimodal probabilities of each sample, and which modalities it had.
+            Fused and unimodal probabilities (or predicted numbers) of each sample, and which modalities it had.
+        """
+        return Predictions.concatenate(self.stream(source, **options))
+
+    def stream(self, source: Dataset | str | Path | Mapping[str, Any], **options: Any) -> Iterator[Predictions]:
+        """Predict piece by piece: of data that stay on disk no more is in memory than the samples of one piece.
+
+        Args:
+            source: As for :meth:`predict`.
+            options: As for :meth:`read`.
+
+        Yields:
+            The predictions of some samples at a time, in order. A model that uses a sample graph predicts all at once.
         """
         dataset = source if isinstance(source, Dataset) else self.read(source, **options)
-        part = self.part(dataset)
-        return self._predictions(dataset, part, self.outputs(part))
+        numbers = sum(prod(shape) for shape in self.preprocessing.shapes.values())
+        step = min(_BATCH, max(1, _NUMBERS // numbers)) if self.graph is None else len(dataset)
+        for start in range(0, len(dataset), step):
+            piece = dataset.subset(np.arange(start, min(start + step, len(dataset))))
+            part = self.part(piece)
+            yield self._predictions(piece, part, self.outputs(part))
 
     @torch.no_grad()
     def _predictions(self, dataset: Dataset, part: Part, outputs: Outputs) -> Predictions:
         unimodal = {}
         for name, logits in outputs.unimodal.items():
-            values = self._probabilities(logits)
+            values = self._predicted(logits)
             values[~dataset.present[name]] = np.nan
             unimodal[name] = values
         return Predictions(
             ids=dataset.ids,
             classes=self.schema.classes,
-            probabilities=self._probabilities(outputs.logits),
+            task=self.task.name,
+            probabilities=self._predicted(outputs.logits),
             unimodal=unimodal,
             present=dict(dataset.present),
             target=dataset.target,
@@ -142,8 +164,8 @@ class Predictor:
         chosen = all_coalitions(self.schema.names) if isinstance(coalitions, str) else list(coalitions)
         for coalition, logits in zip(chosen, self.coalition_logits(part, outputs, chosen), strict=True):
             # A sample that has none of the coalition's modalities says nothing about the coalition.
-            rows = np.any([dataset.present[name] for name in coalition], axis=0) & (dataset.target >= 0)
-            found = classification_metrics(self._probabilities(logits)[rows], dataset.target[rows])
+            rows = np.any([dataset.present[name] for name in coalition], axis=0) & dataset.labelled
+            found = task_metrics(self.task.name, self._predicted(logits)[rows], dataset.target[rows])
             metrics[f"[{'+'.join(coalition)}]"] = {**found, "samples": int(rows.sum())}
         return metrics
 
@@ -160,6 +182,6 @@ class Predictor:
         """
         return coalition_logits(self.module.fusion, outputs.features, self._incomplete(part), coalitions)  # type: ignore[arg-type]
 
-    def _probabilities(self, logits: Tensor) -> NDArray[np.float64]:
+    def _predicted(self, logits: Tensor) -> NDArray[np.float64]:
         # Probabilities that sum to one in double precision, as metrics expect them.
-        return self.task.log_probabilities(logits.double()).exp().cpu().numpy()
+        return self.task.predictions(logits.double()).cpu().numpy()

@@ -6,7 +6,7 @@ A run whose encoders use the sample graph holds the prepared features of the gra
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from equipoise.data.schema import Schema
 from equipoise.errors import ConfigError, EquipoiseError, RunError
 from equipoise.files import read_json, write_bytes, write_json
 from equipoise.inference.predictor import Predictor
-from equipoise.methods.base import Method, make_method
+from equipoise.methods.base import make_method
+from equipoise.nn.encoders.base import encoder_options, is_import_path
 from equipoise.nn.multimodal import MultimodalModel, build_model
 from equipoise.tasks import Task, task_from_json
 from equipoise.training.context import Context
@@ -70,6 +71,35 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def check_imports(folder: Path, config: Mapping[str, Any], given: Collection[str], allowed: bool) -> None:
+    """Refuse to make encoders whose code lies outside equipoise, unless the user allows it or supplies them.
+
+    What a folder names is not what its reader chose: to import it by itself would let a folder run code.
+
+    Args:
+        folder: The run folder.
+        config: Its configuration.
+        given: Modalities whose encoders the user supplied.
+        allowed: Whether the user allows it.
+
+    Raises:
+        RunError: It is not allowed; the message lists what would be imported.
+    """
+    if allowed or set(given) >= set(config["encoders"]):
+        return
+    stated = config["options"].get("encoder")
+    every = {"name": stated} if isinstance(stated, str) else stated or {}
+    # The options count too: to train on with them (resume, diagnose) would import what they name.
+    described = [item for key, item in (*every.items(), *config["encoders"].items()) if key not in given]
+    names = [item.get("name") if isinstance(item, Mapping) else item for item in described]
+    imports = sorted({name for name in names if isinstance(name, str) and is_import_path(name)})
+    if imports:
+        raise RunError(
+            f"{folder}: this run has encoders whose code is not part of equipoise and would be imported: {', '.join(imports)}; "
+            "if you trust it, allow it by --allow-imports (allow_imports=True), or pass the encoders: encoders={...}"
+        )
+
+
 def make_model(config: Mapping[str, Any], task: Task, encoders: Mapping[str, nn.Module] | None = None) -> MultimodalModel:
     """Make the untrained model of a configuration.
 
@@ -82,6 +112,7 @@ def make_model(config: Mapping[str, Any], task: Task, encoders: Mapping[str, nn.
         ConfigError: An encoder of the user's own is missing, or one is given for an unknown modality.
     """
     given = dict(encoders or {})
+    training = {name: encoder_options(config["encoders"].get(name, {}), f"encoder of modality {name!r}") for name in given}
     described: dict[str, Mapping[str, Any] | nn.Module] = {}
     for name, description in config["encoders"].items():
         if description["name"] == OWN_ENCODER and name not in given:
@@ -94,14 +125,14 @@ def make_model(config: Mapping[str, Any], task: Task, encoders: Mapping[str, nn.
         raise ConfigError(f"encoders given for unknown modalities: {', '.join(given)}")
     shapes = {name: tuple(shape) for name, shape in config["shapes"].items()}
     options = config["options"]
-    return build_model(shapes, described, config["fusion"], options["feature_size"], task, options["seed"])
+    return build_model(shapes, described, config["fusion"], options["feature_size"], task, options["seed"], training)
 
 
 OWN_ENCODER = "own"
 """What stands in a configuration in place of the name of an encoder that the user supplied as a module."""
 
 
-def save_predictor(folder: Path, predictor: Predictor, method: Method) -> None:
+def save_predictor(folder: Path, predictor: Predictor) -> None:
     """Write the weights, the preprocessing and the graph of a finished run; its configuration stands there already.
 
     Raises:
@@ -110,29 +141,33 @@ def save_predictor(folder: Path, predictor: Predictor, method: Method) -> None:
     from safetensors.torch import save
 
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in predictor.module.state_dict().items()}
-    plain = _pack(method.prediction_state(), _STATE, tensors)
+    plain = _pack(dict(predictor.method_state), _STATE, tensors)
     if predictor.graph is not None:
         write_bytes(folder / GRAPH, save(predictor.graph.to_tensors()))
     write_json(folder / PREPROCESSING, {"preprocessing": predictor.preprocessing.to_json(), "method_state": plain})
     write_bytes(folder / WEIGHTS, save(tensors))
 
 
-def load_predictor(folder: Path, device: str = "auto", encoders: Mapping[str, nn.Module] | None = None) -> Predictor:
+def load_predictor(
+    folder: Path, device: str = "auto", encoders: Mapping[str, nn.Module] | None = None, allow_imports: bool = False
+) -> Predictor:
     """Read a finished run.
 
     Args:
         folder: The run folder.
         device: Where to put the model.
         encoders: The user's own encoders, by modality, if it was trained with such.
+        allow_imports: Whether encoders that the run names by import path may be imported.
 
     Raises:
-        RunError: The folder is not a run, is not finished, is damaged, or comes from a newer version.
+        RunError: The folder is not a run, is not finished, is damaged, comes from a newer version, or needs an import.
     """
     config = read_config(folder)
     if not (folder / WEIGHTS).is_file():
         raise RunError(f"{folder}: this run is not finished; resume it with: equipoise fit --resume {folder}")
     saved = read_part(folder, PREPROCESSING, "the preprocessing of a run", ("preprocessing", "method_state"))
     tensors = _load_tensors(folder / WEIGHTS, "the weights are")
+    check_imports(folder, config, encoders or {}, allow_imports)
     task = task_from_json(config["task"])
     method = make_method(config["options"]["method"])
     model = make_model(config, task, encoders)
@@ -140,7 +175,8 @@ def load_predictor(folder: Path, device: str = "auto", encoders: Mapping[str, nn
     ctx = Context(model, runtime, _training_options(config))
     method.setup(ctx)
     state = {name.removeprefix(_STATE): value for name, value in tensors.items() if name.startswith(_STATE)}
-    method.load_state_dict(ctx, _unpack(saved["method_state"], state))
+    method_state = _unpack(saved["method_state"], state)
+    method.load_state_dict(ctx, method_state)
     module = method.predictor(ctx)
     try:
         module.load_state_dict({name: value for name, value in tensors.items() if not name.startswith(_STATE)})
@@ -153,6 +189,7 @@ def load_predictor(folder: Path, device: str = "auto", encoders: Mapping[str, nn
         task,
         runtime.device,
         _load_graph(folder, config, model.graph_modalities),
+        method_state,
     )
 
 

@@ -77,7 +77,7 @@ class AGM(Method):
             nobody = torch.zeros(len(batch), dtype=torch.bool, device=logits.device)
             empty = ctx.model.fuse(outputs.features, dict.fromkeys(names, nobody)).to(logits.dtype)
         contributions = shapley_values(torch.cat([empty[None], logits]))
-        target = batch.labels.repeat(len(names))
+        target = torch.cat([batch.labels] * len(names))
         losses = ctx.task.losses(contributions.flatten(0, 1), target).clamp_max(_LARGEST_LOSS).view(len(names), -1)
         present = torch.stack([batch.present[name] for name in names])
         sums: Tensor = ctx.runtime.sum(torch.stack([(losses * present).sum(1), present.sum(1).to(losses.dtype)]))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from equipoise.batch import Batch, Outputs
+from equipoise.data.schema import CLASSES
 from equipoise.errors import ConfigError
 from equipoise.functional.class_means import class_sums, moved_means
 from equipoise.functional.intranetwork import depth_strength, prototype_scores, relative_movement, slow_channels
@@ -31,6 +32,7 @@ from equipoise.training.context import Closure, Context
         venue="arXiv 2025",
         arxiv="2508.19769",
         kind="loss",
+        tasks=CLASSES,
         forwards=2.0,
         backwards=2.0,
         extra="one of the passes only of encoders that lead; class means and a copy of the weights of each block",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from equipoise.batch import Outputs
+from equipoise.data.schema import CLASSES
 from equipoise.functional.dependence import dependence, masked_share
 from equipoise.methods.base import Method, MethodCard, Update, hparam, register
 from equipoise.methods.late import unimodal_losses
@@ -24,6 +25,7 @@ from equipoise.training.context import Context
         venue="ICASSP 2023",
         link="https://doi.org/10.1109/ICASSP49357.2023.10096641",
         kind="batch",
+        tasks=CLASSES,
         together=True,
         neutral={"most": 0.0, "unimodal": 0.0},
         differs=(

@@ -90,7 +90,7 @@ class ARM(Method):
         logits = torch.cat([with_one, without, outputs.logits[None]]).to(self.state["counts"].dtype)
         every = torch.ones_like(batch.index, dtype=torch.bool)
         have = torch.stack([*(batch.present[name] for name in names), every]).to(logits.dtype)
-        said = task.log_probabilities(logits)
+        said = task.votes(logits)
         sums = ctx.runtime.sum(moments(said, torch.cat([have[:-1], have])))
         own, others, (together,) = standing(said, sums).split([len(names), len(names), 1])
         counts = [

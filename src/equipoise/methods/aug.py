@@ -51,7 +51,8 @@ class AUG(Method):
     ``L_m = loss(z_m, y) + loss(z_m - z_mt, y) + mean_i (1 - lambda q_i) loss_i(z_mt, y)``; for ``t = 1`` the first term alone.
     After the first epoch and after every ``period`` epochs, the modality of smallest mean true-class probability gets one more
     classifier, if the best is ahead of ``sigma`` times it by more than ``tau`` and it has fewer than ``max_heads``. Scores are
-    those of the last epoch's training batches.
+    those of the last epoch's training batches. Of numbers, which add up where log-odds sharpen, a new classifier learns the
+    residual itself: its last term is ``loss(stop(z_m - z_mt) + z_mt, y)`` (our choice).
     """
 
     kept_for_prediction: ClassVar[tuple[str, ...]] = ("classifiers",)
@@ -66,6 +67,9 @@ class AUG(Method):
         "uniform", choices=("uniform", "validation"), help="equal weights, or learned on the validation part"
     )
     freeze_new_heads: bool = hparam(False, help="do not train added classifiers, as the published code")
+
+    def needs(self) -> set[str]:
+        return {"validation"} if self.fusion_weights == "validation" else set()
 
     def setup(self, ctx: Context) -> None:
         for name in ctx.modalities:
@@ -107,9 +111,9 @@ class AUG(Method):
                 previous = ensemble - stages[-1]
                 before = ctx.task.losses(previous, batch.labels)
                 # The residual label y - lambda y q makes the cross-entropy of the newest classifier a weighted one.
-                weight = 1.0 - self.residual * ctx.task.score(previous, batch.labels)
+                residual = ctx.task.residual_losses(previous, stages[-1], batch.labels, self.residual)
                 losses[f"{name} previous"] = ctx.sample_mean(before, batch, name)
-                losses[f"{name} residual"] = ctx.sample_mean(weight * ctx.task.losses(stages[-1], batch.labels), batch, name)
+                losses[f"{name} residual"] = ctx.sample_mean(residual, batch, name)
             score = ctx.task.score(ensemble, batch.labels)
             known = torch.stack([score, values.detach(), before.detach(), torch.ones_like(score)]).float()
             self.state["sums"][:, ctx.modalities.index(name)] += (known * batch.present[name]).sum(1)

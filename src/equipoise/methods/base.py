@@ -12,13 +12,15 @@ from torch import Tensor, nn
 from equipoise.batch import Batch, Outputs
 from equipoise.config import build, check_fields
 from equipoise.config import option as hparam
+from equipoise.data.schema import TASKS
+from equipoise.errors import ConfigError
 from equipoise.registry import Registry
 
 if TYPE_CHECKING:
     from equipoise.nn.multimodal import MultimodalModel
     from equipoise.training.context import Closure, Context
 
-__all__ = ["METHODS", "Method", "MethodCard", "Phase", "Update", "alternate", "hparam", "make_method", "register"]
+__all__ = ["METHODS", "Method", "MethodCard", "Phase", "Update", "alternate", "check_task", "hparam", "make_method", "register"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +42,7 @@ class MethodCard:
         fusion: The fusion it needs, or empty where any will do.
         order_matters: Whether the order in which modalities are listed matters.
         together: Whether it compares the modalities of one update, so that it cannot act on updates of single modalities.
+        tasks: The tasks it can be used for, of :data:`~equipoise.data.schema.TASKS`; all where nothing is said.
         neutral: Hyper-parameters under which it equals joint training bit for bit; None where there are none.
         differs: How it departs from the paper or its published code.
     """
@@ -58,6 +61,7 @@ class MethodCard:
     fusion: str = ""
     order_matters: bool = False
     together: bool = False
+    tasks: tuple[str, ...] = TASKS
     neutral: Mapping[str, Any] | None = None
     differs: str = ""
 
@@ -125,6 +129,14 @@ class Method:
     def hyperparameters(self) -> dict[str, Any]:
         """Return the hyper-parameters and their values."""
         return {item.name: getattr(self, item.name) for item in dataclasses.fields(self) if "help" in item.metadata}
+
+    def needs(self) -> set[str]:
+        """Return what the method needs of a training loop beside batches.
+
+        ``train``, ``validation``: it looks at that whole part; ``index``: at what it knows of a sample by the sample's number in
+        the training part; ``order``: it says how often samples are drawn; ``phases``: it trains in several phases.
+        """
+        return set()
 
     def setup(self, ctx: Context) -> None:
         """Add modules and state, before anything is trained. Must not look at data: it also runs when a run is loaded."""
@@ -250,3 +262,19 @@ def make_method(description: Mapping[str, Any]) -> Method:
 
         return compose(description)
     return build(METHODS.get(name), options, f"method {name}")
+
+
+def check_task(name: str, tasks: Sequence[str], task: str) -> None:
+    """Check that a method can be used for a task.
+
+    Args:
+        name: The method.
+        tasks: The tasks of its card.
+        task: The task of the data.
+
+    Raises:
+        ConfigError: It cannot; the message names methods that can.
+    """
+    if task not in tasks:
+        able = ", ".join(other for other in METHODS.names() if task in METHODS.get(other).card.tasks)
+        raise ConfigError(f"method {name} is for {' or '.join(tasks)}, the task of the data is {task}; methods for it: {able}")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from equipoise.batch import Outputs
+from equipoise.data.schema import CLASSES
 from equipoise.functional.coalitions import confidence_rises, members_of_all
 from equipoise.methods.base import Method, MethodCard, Update, hparam, register
 from equipoise.training.context import Context
@@ -23,6 +24,7 @@ from equipoise.training.context import Context
         venue="ICML 2023",
         arxiv="2306.01265",
         kind="loss",
+        tasks=(*CLASSES, "multilabel"),
         together=True,
         extra="2^M - 1 passes through the fusion, from one pass through the encoders",
         neutral={"weight": 0.0},
@@ -49,7 +51,7 @@ class CML(Method):
         batch, names = update.batch, ctx.modalities
         absent = {name: batch.present[name] for name in names if name not in batch.complete}
         logits = ctx.model.fusion.coalitions(outputs.features, absent, members_of_all(len(names)).to(ctx.runtime.device))
-        confidence = ctx.task.log_probabilities(logits.float()).amax(-1).exp()
+        confidence = ctx.task.confidence(logits.float())
         rises = confidence_rises(confidence, torch.stack([batch.present[name] for name in names]))
         ctx.log("rise", rises.mean(), neutral=0.0)
         return {"fused": ctx.task_loss(logits[-1], batch), "rises": self.weight * ctx.sample_mean(rises, batch)}

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from equipoise.batch import Batch, Outputs
+from equipoise.data.schema import TASKS
 from equipoise.errors import ConfigError, suggest
 from equipoise.methods.base import METHODS, Method, MethodCard, Phase, Update, make_method
 from equipoise.training.context import Closure, Context
@@ -72,6 +73,7 @@ class Composition(Method):
             extra="; ".join(card.extra for card in cards if card.extra),
             fusion=next(iter(needed), ""),
             order_matters=any(card.order_matters for card in cards),
+            tasks=tuple(task for task in TASKS if all(task in card.tasks for card in cards)),
         )
 
     def __eq__(self, other: object) -> bool:
@@ -81,6 +83,9 @@ class Composition(Method):
 
     def hyperparameters(self) -> dict[str, Any]:
         return {part.name: part.hyperparameters() for part in self.parts}
+
+    def needs(self) -> set[str]:
+        return set().union(*(part.needs() for part in self.parts))
 
     def setup(self, ctx: Context) -> None:
         for part in self.parts:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from equipoise.data.schema import CLASSES
 from equipoise.functional.decision import class_abilities, class_weights, decision_bias, logit_shares, temperatures
 from equipoise.methods.base import Method, MethodCard, hparam, register
 from equipoise.nn.fusion.decision import DecisionFusion
@@ -23,6 +24,7 @@ from equipoise.training.context import Context
         venue="arXiv 2025",
         arxiv="2510.14411",
         kind="epoch",
+        tasks=CLASSES,
         extra="one pass over the validation part per epoch",
         fusion="decision",
         differs=(
@@ -46,6 +48,9 @@ class DecisionBalance(Method):
     """
 
     exponent: float = hparam(1.0, low=0.0, help="how sharply the weights follow the abilities", search=(0.5, 4.0))
+
+    def needs(self) -> set[str]:
+        return {"validation"}
 
     def on_epoch_start(self, ctx: Context) -> None:
         fusion = _fusion(ctx)

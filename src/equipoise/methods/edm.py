@@ -48,11 +48,16 @@ class EDM(Method):
     contributions.
     """
 
+    def needs(self) -> set[str]:
+        return {"validation"}
+
     def on_epoch_start(self, ctx: Context) -> None:
         scores = coalition_values(ctx, "validation", ctx.task.score).mean(0, dtype=torch.float64)
         # Nobody's prediction is that of logits that say nothing.
-        nothing = scores.new_zeros(1, ctx.task.outputs)
-        chance = ctx.task.score(nothing, torch.zeros(1, dtype=torch.long, device=scores.device))
+        target = ctx.part("validation").target
+        assert target is not None
+        nothing = scores.new_zeros(len(target), ctx.task.outputs)
+        chance = ctx.task.score(nothing, target.to(scores.device)).mean(0, keepdim=True)
         contributions = shapley_values(torch.cat([chance, scores]))
         found = dict(zip(ctx.modalities, contributions.tolist(), strict=True))
         self.state["order"] = sorted(ctx.modalities, key=lambda name: (found[name], name))

@@ -55,6 +55,9 @@ class GBlending(Method):
         None, low=1, help="epochs for which weights serve, the online variant (none: all epochs, offline)"
     )
 
+    def needs(self) -> set[str]:
+        return {"train", "validation", "phases"}
+
     def setup(self, ctx: Context) -> None:
         ctx.model.add_heads(ctx.options.seed)
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from equipoise.batch import Batch, Outputs
+from equipoise.data.schema import CLASSES
 from equipoise.errors import ConfigError
 from equipoise.files import read_json
 from equipoise.functional.budgets import PRIOR_TEMPERATURE, alignment_strength, anchor, budget, label_entropy, measure, prior
@@ -42,6 +43,7 @@ _KEYS = ("entropy", "grounded", "raw", "loss")
         venue="ICME 2026",
         arxiv="2603.17347",
         kind="phase",
+        tasks=CLASSES,
         extra="one unimodal training per modality beforehand, one validation pass per epoch",
         fusion="budget",
         differs=(
@@ -89,6 +91,9 @@ class IIBalance(Method):
         "crossfade", choices=("crossfade", "sum", "phases"), help="stage I into II, both at once, or one after the other"
     )
     warm_start: bool = hparam(False, help="go on from the probes instead of starting anew")
+
+    def needs(self) -> set[str]:
+        return {"validation", "phases"}
 
     def setup(self, ctx: Context) -> None:
         fusion = _fusion(ctx.model)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from equipoise.batch import Batch, Outputs
-from equipoise.functional.agreement import falling_share, jensen_shannon, share_direction
+from equipoise.functional.agreement import falling_share, share_direction
 from equipoise.methods.base import Method, MethodCard, Update, hparam, register
 from equipoise.training.context import Context
 
@@ -51,6 +51,9 @@ class LFM(Method):
     schedule: str = hparam("learned", choices=("learned", "falling"), help="learn the share of alignment, or let it fall")
     start: float = hparam(0.63, low=_LEAST, high=_MOST, help="share of alignment at first, where it is learned")
     rate: float = hparam(0.1, low=0.0, high=1.0, help="largest change of the learned share per epoch", search=(0.02, 0.5))
+
+    def needs(self) -> set[str]:
+        return {"train", "validation"} if self.schedule == "learned" else set()
 
     def on_epoch_start(self, ctx: Context) -> None:
         if self.schedule == "falling":
@@ -94,11 +97,11 @@ class LFM(Method):
 
 def _distances(ctx: Context, batch: Batch, outputs: Outputs) -> Tensor:
     """Return the mean divergence over the pairs of modalities that a sample has, of shape (batch,)."""
-    log_p = ctx.task.log_probabilities(torch.stack(list(outputs.unimodal.values())))
+    logits = torch.stack(list(outputs.unimodal.values()))
     present = torch.stack([batch.present[name] for name in outputs.unimodal])
-    first, second = torch.triu_indices(len(log_p), len(log_p), 1, device=log_p.device)
+    first, second = torch.triu_indices(len(logits), len(logits), 1, device=logits.device)
     both = present[first] & present[second]
-    return (jensen_shannon(log_p[first], log_p[second]) * both).sum(0) / both.sum(0).clamp_min(1)
+    return (ctx.task.disagreement(logits[first], logits[second]) * both).sum(0) / both.sum(0).clamp_min(1)
 
 
 def _drawn(ctx: Context, name: str) -> Batch:

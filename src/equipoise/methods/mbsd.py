@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from equipoise.batch import Outputs
+from equipoise.data.schema import CLASSES
 from equipoise.functional.mutual import lessons
 from equipoise.methods.base import Method, MethodCard, Update, hparam, register
 from equipoise.methods.late import unimodal_losses
@@ -25,6 +26,7 @@ from equipoise.training.context import Context
         venue="WSDM 2023",
         link="https://doi.org/10.1145/3539597.3570423",
         kind="loss",
+        tasks=CLASSES,
         together=True,
         neutral={"unimodal": 0.0, "distance": 0.0, "divergence": 0.0},
         differs=(

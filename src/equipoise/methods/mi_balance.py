@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.batch import Batch, Outputs
+from equipoise.data.schema import CLASSES
 from equipoise.errors import ConfigError
 from equipoise.functional import weighting
 from equipoise.functional.distillation import distillation_loss
@@ -42,6 +43,7 @@ ENOUGH = 200
         venue="arXiv 2025",
         arxiv="2511.00987",
         kind="phase",
+        tasks=CLASSES,
         extra="one unimodal training per modality, five more where the validation part is small, and one more per student; "
         "information on the validation part every few epochs",
         fusion="information",
@@ -130,6 +132,9 @@ class MIBalance(Method):
             raise ConfigError(
                 "method mi_balance: cross_fit = 1 leaves nothing to train on, expected 0 for none or at least 2 folds"
             )
+
+    def needs(self) -> set[str]:
+        return {"train", "validation", "index", "phases"} if self.stage_a else {"validation"}
 
     def setup(self, ctx: Context) -> None:
         count = len(ctx.modalities)

@@ -56,6 +56,9 @@ class MMLoRA(Method):
     scale: float = hparam(1.0, above=0.0, help="factor of the change", search=(0.5, 4.0))
     only: str | None = hparam(None, help="the one modality whose encoder is adapted (none: all)")
 
+    def needs(self) -> set[str]:
+        return {"train", "phases"}
+
     def setup(self, ctx: Context) -> None:
         if self.only is not None and self.only not in ctx.modalities:
             raise ConfigError(f"method mmlora: only: unknown modality {self.only!r}, {suggest(self.only, ctx.modalities)}")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from equipoise.batch import Outputs
+from equipoise.data.schema import CLASSES
 from equipoise.functional.negative import choose_guides, negative_losses
 from equipoise.methods.base import Method, MethodCard, Update, hparam, register
 from equipoise.methods.late import unimodal_losses
@@ -24,6 +25,7 @@ from equipoise.training.context import Context
         venue="NeurIPS 2025",
         arxiv="2510.20877",
         kind="loss",
+        tasks=CLASSES,
         together=True,
         fusion="logit",
         differs=(

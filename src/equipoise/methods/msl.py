@@ -49,6 +49,9 @@ class MSLR(Method):
         search=(2, 20),
     )
 
+    def needs(self) -> set[str]:
+        return set() if self.window is None else {"validation"}
+
     def setup(self, ctx: Context) -> None:
         # A word of the command line is a number only here: the options of a mapping have no types.
         stated = {name: parse_word(rate) if isinstance(rate, str) else rate for name, rate in (self.rates or {}).items()}

@@ -61,6 +61,9 @@ class MWAM(Method):
     patch: int = hparam(8, low=2, help="length of a patch along each axis")
     band: int = hparam(2, low=1, help="coefficients along each axis that are low, and that are high")
 
+    def needs(self) -> set[str]:
+        return {"train", "index"}
+
     def setup(self, ctx: Context) -> None:
         if self.variant != "gradient":
             ctx.model.add_heads(ctx.options.seed)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from equipoise.batch import Outputs
+from equipoise.data.schema import CLASSES
 from equipoise.functional.class_means import class_mean_logits, class_sums, moved_means, rebalancing, spread_within
 from equipoise.methods.base import Method, MethodCard, Update, hparam, register
 from equipoise.training.context import Context
@@ -23,6 +24,7 @@ from equipoise.training.context import Context
         venue="CVPR 2023",
         arxiv="2211.07089",
         kind="loss",
+        tasks=CLASSES,
         together=True,
         neutral={"alpha": 0.0, "mu": 0.0},
         differs=(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from equipoise.batch import Batch, Outputs
+from equipoise.data.schema import CLASSES
 from equipoise.functional.reconcilement import disagreement, residual_losses
 from equipoise.methods.base import Method, MethodCard, Update, alternate, hparam, register
 from equipoise.training.context import Context
@@ -24,6 +25,7 @@ from equipoise.training.context import Context
         venue="ICML 2024",
         arxiv="2405.09321",
         kind="update",
+        tasks=(*CLASSES, "multilabel"),
         forwards=2.0,
         backwards=1.5,
         extra="two optimizer steps per batch; backward passes for two modalities, 1 + 1 / M for M",
@@ -70,16 +72,17 @@ class ReconBoost(Method):
         others = [other for other in ctx.modalities if other != name]
         if not others:
             return {"boosted": ctx.sample_mean(values, batch, name)}
-        own = task.log_probabilities(outputs.unimodal[name])
+        own = outputs.unimodal[name]
         with torch.no_grad():
             rest = ctx.model(batch, only=others)
-            together = task.log_probabilities(rest.logits)
+            together = rest.logits
         some = torch.stack([batch.present[other] for other in others]).any(0)
-        values = torch.where(some, residual_losses(values, own, together, self.reconcilement), values)
+        boosted = residual_losses(values, task.divergence(together, own), self.reconcilement)
+        values = torch.where(some, boosted, values)
         losses = {"boosted": ctx.sample_mean(values, batch, name)}
         (before,) = self.state.get("before", (name,))
         if before != name:
-            distance = disagreement(own, task.log_probabilities(rest.unimodal[before])) * batch.present[before]
+            distance = disagreement(task.predictions(own), task.predictions(rest.unimodal[before])) * batch.present[before]
             ctx.log("disagreement", distance.detach().mean())
             losses["agreement"] = ctx.sample_mean(distance, batch, name) * self.agreement
         return losses

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from equipoise.data.schema import CLASSES
 from equipoise.functional.purity import purity, relearning_strength
 from equipoise.methods.base import Method, MethodCard, Phase, hparam, register
 from equipoise.training.context import Context
@@ -27,6 +28,7 @@ from equipoise.training.context import Context
         venue="ECCV 2024",
         arxiv="2407.09705",
         kind="epoch",
+        tasks=CLASSES,
         extra="per diagnosis: one pass over train and validation, two k-means per modality",
         neutral={"strength": 0.0},
         differs="The validation part decides, never the test part (as in the published runs); labels are not changed in place.",
@@ -46,6 +48,9 @@ class Relearning(Method):
     )
     period: int = hparam(20, low=1, help="epochs between two diagnoses")
     times: int = hparam(3, low=1, help="most diagnoses in a run")
+
+    def needs(self) -> set[str]:
+        return {"train", "validation"} if self.strength > 0 else set()
 
     def phases(self, ctx: Context) -> Iterator[Phase]:
         self.state["start"] = {name: [item.detach().clone() for item in ctx.model.parameters_of(name)] for name in ctx.modalities}

@@ -48,6 +48,9 @@ class UMT(Method):
 
     distillation: float = hparam(10.0, low=0.0, help="weight of the distance to the teachers' features", search=(0.1, 50.0))
 
+    def needs(self) -> set[str]:
+        return {"train", "index", "phases"} if self.distillation > 0 else set()
+
     def setup(self, ctx: Context) -> None:
         if self.distillation > 0:
             ctx.model.add_heads(ctx.options.seed)

@@ -28,6 +28,9 @@ from equipoise.training.context import Context
 class Unimodal(Method):
     """One phase per modality: its encoder and its head train alone, and its own validation metric selects the epoch."""
 
+    def needs(self) -> set[str]:
+        return {"phases"}
+
     def phases(self, ctx: Context) -> Iterator[Phase]:
         for name in ctx.modalities:
             yield branch_phase([name], name=name, monitor=name)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from equipoise.batch import Batch
+from equipoise.data.schema import CLASSES
 from equipoise.functional.valuation import modality_copies, modality_values, sample_copies
 from equipoise.methods.base import Method, MethodCard, hparam, register
 from equipoise.training.coalitions import coalition_values
@@ -26,6 +27,7 @@ _COPIES = {"sample": sample_copies, "modality": modality_copies}
         venue="CVPR 2024",
         arxiv="2309.06255",
         kind="batch",
+        tasks=CLASSES,
         extra="per epoch one pass over the training part and 2^M through the fusion",
         differs=(
             "Modalities outside a coalition are absent for the fusion, after one pass of each encoder (published code: zeros as "
@@ -48,6 +50,9 @@ class Valuation(Method):
 
     level: str = hparam("sample", choices=("sample", "modality"), help="whether each sample or each modality sets the frequency")
     start: int = hparam(1, low=1, help="epochs before the first valuation")
+
+    def needs(self) -> set[str]:
+        return {"train", "index", "order"}
 
     def on_epoch_start(self, ctx: Context) -> None:
         if ctx.epoch < self.start:

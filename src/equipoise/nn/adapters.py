@@ -38,14 +38,25 @@ class _AdaptedConv2d(_Adapted, nn.Conv2d):
         return maps
 
 
-_KINDS: dict[type[nn.Module], type[_Adapted]] = {nn.Linear: _AdaptedLinear, nn.Conv2d: _AdaptedConv2d}
+class _AdaptedConv1d(_Adapted, nn.Conv1d):
+    def forward(self, inputs: Tensor) -> Tensor:
+        steps: Tensor = self._conv_forward(inputs, self.changed_weight(), self.bias)
+        return steps
+
+
+_KINDS: dict[type[nn.Module], type[_Adapted]] = {
+    nn.Linear: _AdaptedLinear,
+    nn.Conv1d: _AdaptedConv1d,
+    nn.Conv2d: _AdaptedConv2d,
+}
 _PLAIN: dict[type[nn.Module], type[nn.Module]] = {adapted: plain for plain, adapted in _KINDS.items()}
 
 
 def adaptable_layers(module: nn.Module) -> list[str]:
-    """Return the names of a module's layers that can be adapted: linear and 2-D convolutional ones whose weight may be trained.
+    """Return the names of a module's layers that can be adapted: linear and 1-D or 2-D convolutional ones whose weight may be
+    trained.
 
-    Layers of other classes, those derived from these two included, are not among them: what they compute is not known here.
+    Layers of other classes, those derived from these included, are not among them: what they compute is not known here.
     """
     return [name for name, layer in module.named_modules() if type(layer) in _KINDS and _weight(layer).requires_grad]
 

@@ -10,8 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from equipoise.batch import Batch, Neighbours, Outputs
-from equipoise.errors import ConfigError, suggest
-from equipoise.nn.encoders.base import DEFAULT_ENCODERS, ENCODERS, GraphEncoder, build_encoder, no_neighbours
+from equipoise.config import EncoderOptions
+from equipoise.errors import ConfigError, first_line, suggest
+from equipoise.nn.encoders.base import (
+    DEFAULT_ENCODERS,
+    ENCODERS,
+    RESERVED,
+    GraphEncoder,
+    build_encoder,
+    encoder_options,
+    no_neighbours,
+)
 from equipoise.nn.fusion import Features, Fusion, Present, build_fusion
 from equipoise.nn.per_modality import PerModality
 from equipoise.seeding import forked
@@ -29,8 +38,11 @@ class MultimodalModel(nn.Module):
     Args:
         encoders: The encoder of each modality: a module from (batch, ...) to (batch, width), or one that uses the sample graph.
         fusion: Turns features into logits.
+        training: How encoders train, where it is stated: frozen ones take no gradient and stay in evaluation mode.
 
     Attributes:
+        frozen: The modalities whose encoders are frozen.
+        learning_rates: Learning rates of encoders that have one of their own, by modality.
         heads: Auxiliary linear heads per modality, None until :meth:`add_heads`.
         extras: Further modules that a method adds, by name.
 
@@ -44,12 +56,26 @@ class MultimodalModel(nn.Module):
         torch.Size([6, 5])
     """
 
-    def __init__(self, encoders: Mapping[str, nn.Module], fusion: Fusion) -> None:
+    def __init__(
+        self, encoders: Mapping[str, nn.Module], fusion: Fusion, training: Mapping[str, EncoderOptions] | None = None
+    ) -> None:
         super().__init__()
+        stated = training or {}
         self.encoders = PerModality(encoders)
         self.fusion = fusion
         self.heads: PerModality | None = None
         self.extras = nn.ModuleDict()
+        self.frozen = tuple(name for name, item in stated.items() if item.frozen)
+        self.learning_rates = {name: item.learning_rate for name, item in stated.items() if item.learning_rate is not None}
+        for name in self.frozen:
+            self.encoders[name].requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> MultimodalModel:
+        """Set training or evaluation mode; frozen encoders stay in evaluation mode."""
+        super().train(mode)
+        for name in self.frozen:
+            self.encoders[name].eval()
+        return self
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -205,8 +231,9 @@ def describe_encoders(description: object, kinds: Mapping[str, str]) -> dict[str
         own = {"name": own} if isinstance(own, str) else own
         if not isinstance(own, Mapping):
             raise ConfigError(f"encoder of modality {name!r}: expected a name or a mapping, found {own!r}")
-        # Options stated for all encoders are meant for the encoder they are stated with.
-        inherited = common if own.get("name", common.get("name")) == common.get("name") else {}
+        # Options stated for all encoders are meant for the encoder they are stated with, but those that every encoder has.
+        same = own.get("name", common.get("name")) == common.get("name")
+        inherited = {key: value for key, value in common.items() if same or key in RESERVED}
         full[name] = {**full[name], **inherited, **own}
     return full
 
@@ -224,8 +251,9 @@ def feature_width(encoder: nn.Module, shape: tuple[int, ...], modality: str) -> 
     try:
         with torch.no_grad():
             features = encoder.eval()(inputs, *edges)
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        raise ConfigError(f"encoder of modality {modality!r} cannot take samples of shape {shape}: {error}") from error
+    except Exception as error:  # the user's own code may raise anything
+        place = f"encoder of modality {modality!r}"
+        raise ConfigError(f"{place} cannot take samples of shape {shape}: {first_line(error)}") from error
     finally:
         encoder.train(training)
     if not isinstance(features, Tensor) or features.ndim != 2 or features.shape[0] != 2:
@@ -242,6 +270,7 @@ def build_model(
     feature_size: int,
     task: Task,
     seed: int,
+    training: Mapping[str, EncoderOptions] | None = None,
 ) -> MultimodalModel:
     """Make a model.
 
@@ -255,6 +284,7 @@ def build_model(
         feature_size: Width of the features of encoders that we make.
         task: The task.
         seed: Seed of the initial weights.
+        training: How encoders train that are modules of the user's own; descriptions say it themselves.
 
     Raises:
         ConfigError: A description or a module does not fit, or a modality is called ``fused``.
@@ -262,16 +292,18 @@ def build_model(
     if "fused" in shapes:
         raise ConfigError("a modality cannot be called 'fused', which is the name of what all modalities say together")
     modules: dict[str, nn.Module] = {}
+    stated = dict(training or {})
     for name, shape in shapes.items():
-        description = encoders[name]
+        description, owner = encoders[name], f"encoder of modality {name!r}"
         if isinstance(description, nn.Module):
             modules[name] = description
         else:
+            stated[name] = encoder_options(description, owner)
             with forked(seed, "encoder", name):
-                modules[name] = build_encoder(description, tuple(shape), feature_size, f"encoder of modality {name!r}")
+                modules[name] = build_encoder(description, tuple(shape), feature_size, owner)
     sizes = {name: feature_width(module, tuple(shapes[name]), name) for name, module in modules.items()}
     shared = {id(parameter) for module in modules.values() for parameter in module.parameters()}
     if len(shared) != sum(len(list(module.parameters())) for module in modules.values()):
         raise ConfigError("encoders of different modalities must not share parameters")
     with forked(seed, "fusion"):
-        return MultimodalModel(modules, build_fusion(fusion, sizes, task))
+        return MultimodalModel(modules, build_fusion(fusion, sizes, task), stated)

@@ -17,6 +17,7 @@ from equipoise.seeding import generator, keyed_uniform
 from equipoise.training.runtime import Runtime
 
 if TYPE_CHECKING:
+    from equipoise.data.augment import Augmentation
     from equipoise.methods.base import Method, Phase, Update
     from equipoise.nn.multimodal import MultimodalModel
     from equipoise.training.optimizers import PhaseOptimizer
@@ -45,6 +46,7 @@ class Context:
         train: The training part; None when a finished run is loaded.
         validation: The validation part; None likewise.
         split: Hash of the split that the parts come from.
+        augment: What is changed at random in training batches.
 
     Attributes:
         phase: The phase in progress.
@@ -70,8 +72,10 @@ class Context:
         train: Part | None = None,
         validation: Part | None = None,
         split: str = "",
+        augment: Augmentation | None = None,
     ) -> None:
         self.model = model
+        self._augment = augment
         self.task = model.task
         self.split = split
         self.runtime = runtime
@@ -99,7 +103,9 @@ class Context:
     def train_loader(self) -> Loader:
         """Return the loader of the training samples of the phase for this process."""
         options, runtime = self.options, self.runtime
-        return Loader(self.part("train"), options.batch_size, options.seed, runtime.rank, runtime.world, self.phase.rows)
+        return Loader(
+            self.part("train"), options.batch_size, options.seed, runtime.rank, runtime.world, self.phase.rows, self._augment
+        )
 
     def batches(self, name: str) -> Iterator[Batch]:
         """Yield all samples of a part once, in order, in every process."""

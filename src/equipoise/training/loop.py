@@ -101,7 +101,7 @@ class Loop:
         last = min(ctx.epochs, phase.stop or ctx.epochs)
         self._freezer.train_only(phase.parameters(ctx.model))
         ctx.optimizer = PhaseOptimizer(ctx.model, phase, options)
-        selection = Selection(phase.monitor, phase.metric or options.monitor, options.patience)
+        selection = Selection(phase.monitor, ctx.task.monitor(phase.metric or options.monitor), options.patience)
         skip = self._restore(resume, selection) if resume else 0
         loader = ctx.train_loader()
         for observer in self.observers:

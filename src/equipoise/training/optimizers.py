@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from equipoise.config import TrainingOptions
+from equipoise.errors import ConfigError
 
 if TYPE_CHECKING:
     from equipoise.methods.base import Phase
@@ -54,14 +55,17 @@ class PhaseOptimizer:
         self._options = options
         self._factors: dict[str, float] = {}
         self._known: set[int] = set()
-        self._rate = options.learning_rate * phase.learning_rate
-        common: dict[str, Any] = {"lr": self._rate, "weight_decay": options.weight_decay}
+        self._course = phase.learning_rate
+        common: dict[str, Any] = {"lr": self.rate, "weight_decay": options.weight_decay}
+        groups = self._new_groups()
+        if not groups:
+            raise ConfigError(f"phase {phase.name!r}: there is nothing to train, everything that it trains is frozen")
         # The fused kernels are the same arithmetic in one call. That of SGD fails where some parameters get their first
         # gradient later than others, as they do when modalities take turns or are missing.
         self.torch: torch.optim.Optimizer = (
-            torch.optim.AdamW(self._new_parameters(), fused=True, **common)
+            torch.optim.AdamW(groups, fused=True, **common)
             if options.optimizer == "adamw"
-            else torch.optim.SGD(self._new_parameters(), momentum=options.momentum, foreach=True, **common)
+            else torch.optim.SGD(groups, momentum=options.momentum, foreach=True, **common)
         )
 
     @property
@@ -71,32 +75,34 @@ class PhaseOptimizer:
 
     @property
     def rate(self) -> float:
-        """The learning rate in force."""
-        return self._rate
+        """The learning rate in force; encoders with one of their own follow the same course."""
+        return self._options.learning_rate * self._course
 
     def parameters(self) -> list[nn.Parameter]:
         """Return the parameters that train, in a fixed order."""
         return [parameter for group in self.torch.param_groups for parameter in group["params"]]
 
-    def _new_parameters(self) -> list[nn.Parameter]:
-        """Return the phase's parameters that have not joined yet."""
-        chosen = self._phase.parameters(self._model)
-        new = [item for item in chosen if item.requires_grad and id(item) not in self._known]
-        self._known |= {id(item) for item in new}
-        return new
+    def _new_groups(self) -> list[dict[str, Any]]:
+        """Return groups of the phase's parameters that have not joined yet, one for each learning rate."""
+        own = {id(item): rate for name, rate in self._model.learning_rates.items() for item in self._model.parameters_of(name)}
+        new: dict[float, list[nn.Parameter]] = {}
+        for item in self._phase.parameters(self._model):
+            if item.requires_grad and id(item) not in self._known:
+                self._known.add(id(item))
+                new.setdefault(own.get(id(item), self._options.learning_rate), []).append(item)
+        return [{"params": items, "base": base, "lr": base * self._course} for base, items in new.items()]
 
     def adopt_new_parameters(self) -> None:
         """Let parameters join that the model has gained."""
-        new = self._new_parameters()
-        if new:
-            self.torch.add_param_group({"params": new, "lr": self._rate})
+        for group in self._new_groups():
+            self.torch.add_param_group(group)
 
     def start_epoch(self, epoch: int, epochs: int) -> None:
-        """Set the learning rate of an epoch and let new parameters join."""
-        self._rate = self._options.learning_rate * self._phase.learning_rate * schedule_factor(self._options, epoch, epochs)
+        """Set the learning rates of an epoch and let new parameters join."""
+        self._course = self._phase.learning_rate * schedule_factor(self._options, epoch, epochs)
         self.adopt_new_parameters()
         for group in self.torch.param_groups:
-            group["lr"] = self._rate
+            group["lr"] = group["base"] * self._course
 
     def scale(self, modality: str, factor: float) -> None:
         """Scale the next update of a modality's encoder.
@@ -124,10 +130,10 @@ class PhaseOptimizer:
             nn.utils.clip_grad_norm_(self.parameters(), self._options.clip_norm)
         scaled = [(group, factor) for name, factor in self._factors.items() for group in self._groups_of(name)]
         for group, factor in scaled:
-            group["lr"] = self._rate * factor
+            group["lr"] *= factor
         self.torch.step()
         for group, _ in scaled:
-            group["lr"] = self._rate
+            group["lr"] = group["base"] * self._course
         self._factors.clear()
 
     def _groups_of(self, modality: str) -> list[dict[str, Any]]:
@@ -159,7 +165,7 @@ class PhaseOptimizer:
         for names in state["groups"]:
             parameters = [by_name[name] for name in names]
             self._known |= {id(item) for item in parameters}
-            self.torch.add_param_group({"params": parameters, "lr": self._rate})
+            self.torch.add_param_group({"params": parameters})
         self.torch.load_state_dict(state["torch"])
 
 

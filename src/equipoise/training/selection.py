@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from equipoise.methods.base import Method
     from equipoise.training.context import Context
 
+LOWER = ("loss", "mse", "rmse", "mae")
+"""The metrics of which less is better."""
+
 Metrics = dict[str, dict[str, float]]
 """Metrics by output: ``fused`` and each modality."""
 
@@ -86,7 +89,7 @@ class Selection:
         return False
 
     def _goodness(self, values: dict[str, float]) -> float:
-        return -values["loss"] if self._metric == "loss" else values[self._metric]
+        return -values[self._metric] if self._metric in LOWER else values[self._metric]
 
     @property
     def exhausted(self) -> bool:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from equipoise.errors import ConfigError
 from equipoise.nn.encoders.base import ENCODERS
+from equipoise.nn.encoders.frames import over_frames
 
 _BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 _WIDTHS = (64, 128, 256, 512)
@@ -66,11 +67,7 @@ class ResNet(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return features of shape (batch, feature_size)."""
-        frames = inputs.flatten(0, 1) if inputs.ndim == 5 else inputs
-        features = self.stages(frames).mean((2, 3))
-        if inputs.ndim == 5:
-            features = features.unflatten(0, inputs.shape[:2]).mean(1)
-        projected: Tensor = self.project(features)
+        projected: Tensor = self.project(over_frames(lambda pictures: self.stages(pictures).mean((2, 3)), inputs))
         return projected
 
 

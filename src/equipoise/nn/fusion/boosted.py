@@ -88,7 +88,7 @@ class BoostedFusion(WeightedFusion):
         weight = torch.cat([cast("nn.Linear", layer).weight for layer in layers])
         bias = torch.cat([cast("nn.Linear", layer).bias for layer in layers])
         hidden = torch.relu(torch.nn.functional.linear(features, weight, bias))
-        logits: Tensor = self.shared(hidden.view(len(features), len(layers), self._hidden).transpose(0, 1))
+        logits: Tensor = self.shared(hidden.view(features.shape[0], len(layers), self._hidden).transpose(0, 1))
         return logits
 
     def _private(self, modality: str) -> nn.ModuleList:

@@ -66,7 +66,7 @@ class BudgetFusion(Fusion):
         """
         gates = self._gates(features, logits or self.contributions(features, present)) if self.gated else {}
         some = next(iter(features.values()))
-        columns = torch.stack([gates.get(name, some.new_ones(len(some))) for name in self.names], 1)
+        columns = torch.stack([gates.get(name, some.new_ones(some.shape[0])) for name in self.names], 1)
         every = not present and len(features) == len(self.names)
         return posterior_weights(self.prior, columns, None if every else self.available(features, present) > 0).T
 

@@ -51,4 +51,4 @@ class DecisionFusion(Fusion):
         rows = [self.names.index(name) for name in names]
         calibrated = torch.stack([logits[name] for name in names]) / self.temperatures[rows, None, None]
         available = self.available(features, present).T[rows]
-        return decide(self.task.log_probabilities(calibrated), self.weights[rows], available)
+        return decide(self.task.votes(calibrated), self.weights[rows], available)

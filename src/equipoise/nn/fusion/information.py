@@ -77,7 +77,7 @@ class InformationFusion(LogitFusion):
         some = next(iter(known.values()))
         gates = len(self.names) * self.weights
         parts = [
-            gates[number] * known[name] if name in known else some.new_zeros((len(some), size))
+            gates[number] * known[name] if name in known else some.new_zeros((some.shape[0], size))
             for number, (name, size) in enumerate(self.sizes.items())
         ]
         logits: Tensor = self.mlp(torch.cat(parts, 1))

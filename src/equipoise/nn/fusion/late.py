@@ -18,11 +18,12 @@ class LogitFusion(WeightedFusion):
     """Weighted average of the unimodal log-probabilities.
 
     ``z = sum_m w_m log p_m / sum_m w_m`` over the modalities that a sample has; with equal weights this ranks classes as
-    the average of the unimodal logits does. ``log p_m`` comes from a linear head of the modality's own.
+    the average of the unimodal logits does. ``log p_m`` comes from a linear head of the modality's own. For labels it is the
+    average of log-odds, for numbers that of the predicted values.
 
     Args:
         sizes: Width of the features of each modality.
-        task: The task; it says what log-probabilities are.
+        task: The task; it says what is averaged.
 
     Attributes:
         weights: Weight of each modality, of shape (modalities,) in the order of ``names``; a buffer, equal at first.
@@ -47,7 +48,7 @@ class LogitFusion(WeightedFusion):
         return masked({name: self.heads[name](value) for name, value in features.items()}, present)
 
     def votes(self, logits: Tensor) -> Tensor:
-        return self.task.log_probabilities(logits)
+        return self.task.votes(logits)
 
 
 @FUSIONS.register("entropy_gate")

@@ -1,13 +1,9 @@
-"""A task owns what "right" means: the loss, the per-sample score in [0, 1], probabilities and metrics.
-
-Methods, the loop and the models ask the task; none of them names cross-entropy or softmax.
-"""
+"""One of several classes, in an order or not."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from math import log
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,64 +11,12 @@ from torch.nn import functional as F
 
 from equipoise.errors import ConfigError
 from equipoise.functional import metrics
-
-
-class Task(ABC):
-    """What a model is trained and judged for.
-
-    Attributes:
-        name: How the task is called in files.
-        outputs: Numbers a model gives per sample.
-    """
-
-    name: str
-    outputs: int
-
-    @property
-    @abstractmethod
-    def largest_uncertainty(self) -> float:
-        """The value of :meth:`uncertainty` when nothing is known, in nats."""
-
-    @abstractmethod
-    def losses(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return the loss of each sample, of shape (batch,), from logits of shape (batch, outputs)."""
-
-    def mean_loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return the unweighted mean of :meth:`losses`; a task may know a faster way."""
-        return self.losses(logits, target).mean()
-
-    @abstractmethod
-    def weights(self, target: Tensor) -> Tensor | None:
-        """Return the weight of each sample in a mean loss, of shape (batch,), or None when all count the same."""
-
-    @abstractmethod
-    def score(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return how right each prediction is, in [0, 1], of shape (batch,), without gradient."""
-
-    @abstractmethod
-    def uncertainty(self, logits: Tensor) -> Tensor:
-        """Return how unsure each prediction is: its entropy in nats, of shape (batch,)."""
-
-    @abstractmethod
-    def log_probabilities(self, logits: Tensor) -> Tensor:
-        """Return log-probabilities of shape (..., outputs)."""
-
-    @abstractmethod
-    def metrics(self, logits: Tensor, target: Tensor) -> list[dict[str, float]]:
-        """Return the fast metrics that are computed every epoch; ``loss`` is always among them.
-
-        Args:
-            logits: Several predictions of the same samples, of shape (predictions, samples, outputs).
-            target: Targets of shape (samples,).
-        """
-
-    @abstractmethod
-    def to_json(self) -> dict[str, Any]:
-        """Return the task as plain JSON data; :func:`task_from_json` is its inverse."""
+from equipoise.functional.agreement import jensen_shannon
+from equipoise.tasks.base import Task
 
 
 class Classification(Task):
-    """One of several classes.
+    """One of several classes; targets are class codes of shape (samples,).
 
     The loss is cross-entropy ``-log p_y``; with class weights ``w`` a mean over samples is ``sum w_y l / sum w_y``. The score
     is the probability of the true class, ``p_y``.
@@ -90,11 +34,13 @@ class Classification(Task):
         tensor([0.3333, 0.3333])
     """
 
-    name = "classification"
+    name: ClassVar[str] = "classification"
+    main_metric: ClassVar[str] = "macro_f1"
+    measured: ClassVar[tuple[str, ...]] = ("accuracy", "balanced_accuracy", "macro_f1", "loss")
 
     def __init__(self, classes: int, class_weights: list[float] | None = None) -> None:
         if classes < 2:
-            raise ConfigError(f"classification needs at least two classes, found {classes}")
+            raise ConfigError(f"{self.name} needs at least two classes, found {classes}")
         if class_weights is not None and len(class_weights) != classes:
             raise ConfigError(f"class weights: {len(class_weights)} given for {classes} classes")
         self.outputs = classes
@@ -127,6 +73,9 @@ class Classification(Task):
     def score(self, logits: Tensor, target: Tensor) -> Tensor:
         return logits.softmax(-1).gather(-1, target.expand(logits.shape[:-1]).unsqueeze(-1)).squeeze(-1)
 
+    def confidence(self, logits: Tensor) -> Tensor:
+        return logits.log_softmax(-1).amax(-1).exp()
+
     @property
     def largest_uncertainty(self) -> float:
         return log(self.outputs)
@@ -135,8 +84,18 @@ class Classification(Task):
         log_p = logits.log_softmax(-1)
         return -(log_p.exp() * log_p).sum(-1)
 
-    def log_probabilities(self, logits: Tensor) -> Tensor:
+    def predictions(self, logits: Tensor) -> Tensor:
+        return logits.log_softmax(-1).exp()
+
+    def votes(self, logits: Tensor) -> Tensor:
         return logits.log_softmax(-1)
+
+    def divergence(self, first: Tensor, second: Tensor) -> Tensor:
+        log_p = first.log_softmax(-1)
+        return (log_p.exp() * (log_p - second.log_softmax(-1))).sum(-1)
+
+    def disagreement(self, first: Tensor, second: Tensor) -> Tensor:
+        return jensen_shannon(first.log_softmax(-1), second.log_softmax(-1))
 
     @torch.no_grad()
     def metrics(self, logits: Tensor, target: Tensor) -> list[dict[str, float]]:
@@ -150,8 +109,28 @@ class Classification(Task):
         }
 
 
-def task_from_json(value: dict[str, Any]) -> Task:
-    """Rebuild a task from :meth:`Task.to_json`'s data."""
-    if value["name"] != Classification.name:
-        raise ConfigError(f"unknown task {value['name']!r}, expected {Classification.name!r}")
-    return Classification(value["classes"], value["class_weights"])
+class Ordinal(Classification):
+    """One of several classes that have an order: trained as :class:`Classification`, judged by how far off it is.
+
+    The main metric is Cohen's kappa with quadratic weights; ``mae`` is the mean distance of the predicted class from the true
+    one, in classes. That the loss does not know of the order is our choice: every method then runs as it does for classes.
+
+    Example:
+        >>> said = torch.eye(3)[torch.tensor([[0, 1, 2], [1, 1, 2], [2, 1, 2]])]
+        >>> exact, near, far = Ordinal(3).metrics(said, torch.tensor([0, 1, 2]))
+        >>> [round(item["mae"], 2) for item in (exact, near, far)]
+        [0.0, 0.33, 0.67]
+    """
+
+    name: ClassVar[str] = "ordinal"
+    main_metric: ClassVar[str] = "kappa"
+    measured: ClassVar[tuple[str, ...]] = ("kappa", "mae", *Classification.measured)
+
+    @torch.no_grad()
+    def metrics(self, logits: Tensor, target: Tensor) -> list[dict[str, float]]:
+        matrix = metrics.confusion(logits.argmax(-1), target, self.outputs)
+        ordered = torch.stack([metrics.quadratic_kappa(matrix), metrics.mean_distance(matrix)], 1).tolist()
+        return [
+            {"kappa": kappa, "mae": distance, **plain}
+            for (kappa, distance), plain in zip(ordered, super().metrics(logits, target), strict=True)
+        ]
