@@ -55,7 +55,7 @@ def test_a_run_of_every_task_is_stored_and_loaded(kind: str, table: Path, tmp_pa
     run = fit(table, out=tmp_path / "run", **TASKS[kind], **QUICK)
     main = run.summary["metric"]
     assert run.summary["test"]["fused"][main] > 0.6
-    assert run.config["options"]["monitor"] == main
+    assert run.config["options"]["monitor"] == "auto"
     again = load(tmp_path / "run")
     assert again.evaluate(table) == run.metrics
     whole = again.evaluate(table, coalitions="all", part="all")

@@ -302,8 +302,6 @@ def _prepare(
     train = fold.data.train
     check_task(method.name, method.card.tasks, schema.task)
     task = _task(train, config)
-    training = replace(config.training, monitor=task.monitor(config.training.monitor))
-    config = replace(config, training=training)
     stored = {
         "format": FORMAT,
         "equipoise": __version__,
@@ -323,6 +321,8 @@ def _prepare(
     model = make_model(stored, task, encoders)
     for name, encoder in model.encoders.items():
         described[name] = {**described[name], **stored_options(encoder)}
+    training = replace(config.training, monitor=task.monitor(config.training.monitor))
+    config = replace(config, training=training)
     graph = _graph_options(model, config, len(train), schema.samples)
     stored["graph"] = graph and asdict(graph)
     augment = Augmentation.of(config.training.augment, schema, fold.preprocessing.shapes, config.training.seed)
