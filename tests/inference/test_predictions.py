@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ import pytest
 from equipoise.errors import ConfigError, DataError, RunError
 from equipoise.evaluation.metrics import classification_metrics
 from equipoise.inference import predictions as module
-from equipoise.inference.predictions import Predictions, check_destination
+from equipoise.inference import predictor as predictor_module
+from equipoise.inference.predictions import Predictions, check_destination, write_predictions
+from equipoise.run import fit
 
 
 @pytest.fixture
@@ -126,3 +128,56 @@ def test_without_labels_there_are_no_metrics(predictions: Predictions, target: A
 def test_what_does_not_fit_is_said(predictions: Predictions, change: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         dataclasses.replace(predictions, **change)
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.parquet"])
+def test_pieces_make_the_file_that_the_whole_makes(
+    tmp_path: Path, predictions: Predictions, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    predictions.write(tmp_path / "whole" / name)
+    read = pd.read_csv if name.endswith("csv") else pd.read_parquet
+    # Nothing but an absent modality in a piece: its column must keep its type.
+    pieces = [_rows(predictions, slice(2, 3)), _rows(predictions, slice(0, 1)), _rows(predictions, slice(1, 4))]
+    for at_once in (1, 2, 1 << 16):
+        monkeypatch.setattr(module, "_AT_ONCE", at_once)
+        write_predictions(tmp_path / name, iter(pieces))
+        expected = predictions.frame().iloc[[2, 0, 1, 2, 3]].reset_index(drop=True)
+        pd.testing.assert_frame_equal(read(tmp_path / name), expected, check_dtype=False)
+
+
+def test_what_fails_half_way_leaves_the_file_that_was_there(tmp_path: Path, predictions: Predictions) -> None:
+    def broken() -> Iterator[Predictions]:
+        yield predictions
+        raise DataError("the disk with the data is gone")
+
+    predictions.write(tmp_path / "p.csv")
+    before = (tmp_path / "p.csv").read_bytes()
+    with pytest.raises(DataError, match="is gone"):
+        write_predictions(tmp_path / "p.csv", broken())
+    assert (tmp_path / "p.csv").read_bytes() == before
+    assert [item.name for item in tmp_path.iterdir()] == ["p.csv"]
+
+
+def _rows(whole: Predictions, rows: slice) -> Predictions:
+    assert whole.target is not None
+    return dataclasses.replace(
+        whole,
+        ids=whole.ids[rows],
+        probabilities=whole.probabilities[rows],
+        unimodal={name: value[rows] for name, value in whole.unimodal.items()},
+        present={name: value[rows] for name, value in whole.present.items()},
+        target=whole.target[rows],
+    )
+
+
+def test_a_run_predicts_the_same_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = fit("wisconsin", fusion="logit", epochs=1, progress=False, device="cpu")
+    whole = run.predict("wisconsin")
+    monkeypatch.setattr(predictor_module, "_NUMBERS", 30 * 100)
+    pieces = list(run.predictor.stream("wisconsin"))
+    assert [len(piece) for piece in pieces] == [100, 100, 100, 100, 100, 69]
+    joined = Predictions.concatenate(pieces)
+    pd.testing.assert_frame_equal(joined.frame(), whole.frame(), rtol=1e-6)
+    assert set(joined.weights) == set(joined.present)
+    assert joined.target is not None
+    assert np.array_equal(joined.target, whole.target)
