@@ -38,10 +38,11 @@ def facts(dataset: Dataset) -> dict[str, Any]:
     Returns:
         ``name``, ``format``, ``samples``, ``target``, ``task``, ``classes`` (samples of each class or with each label),
         ``values`` (``mean``, ``deviation``, ``least`` and ``most`` of each number), ``unlabelled``, ``split`` (samples of each
-        part), ``groups``, ``notes`` (which lists, classes and files were used), and ``modalities``: of each its kind, shape, columns, categorical columns, how many samples have
-        it, its missing values in those, and its constant columns; of text also its ``words``: how many different ones (of two
-        letters or digits at least), and how many the shortest, the median and the longest sample has; of sequences in the same
-        way their ``steps``; of media ``files`` what they say about themselves, and how they are ``decoded``.
+        part), ``groups``, ``notes`` (which lists, classes and files were used), and ``modalities``: of each its kind, shape,
+        columns, categorical columns, how many samples have it, its missing values in those, and its constant columns; of text
+        also its ``words``: how many different ones (of two letters or digits at least), and how many the shortest, the median and
+        the longest sample has; of sequences in the same way their ``steps``; of media ``files`` what they say about themselves,
+        and how they are ``decoded``.
 
     Example:
         >>> from equipoise.data.sources import open_dataset

@@ -77,7 +77,7 @@ def open_dataset(
 def target_names(target: Any, source: object) -> str | tuple[str, ...] | None:
     """Return the target if it is the name of a column, or a list of names; None if it holds the labels themselves.
 
-    For data in memory a list of text is one of names if all of them are keys of the data.
+    For data in memory a list of text is one of names if they are different keys of the data.
 
     Example:
         >>> target_names(["x", "y"], "table.csv"), target_names(["x", "y"], {"a": [[1], [2]]})
@@ -86,7 +86,9 @@ def target_names(target: Any, source: object) -> str | tuple[str, ...] | None:
     if isinstance(target, str):
         return target
     words = isinstance(target, (list, tuple)) and bool(target) and all(isinstance(item, str) for item in target)
-    return tuple(target) if words and (not isinstance(source, Mapping) or set(target) <= source.keys()) else None
+    if not words or (isinstance(source, Mapping) and (len(set(target)) < len(target) or not set(target) <= source.keys())):
+        return None  # labels may be called like modalities, but then they repeat
+    return tuple(target)
 
 
 def _with_target(source: Path | Mapping[str, Any], options: ReadOptions, target: Any) -> tuple[Mapping[str, Any], ReadOptions]:
