@@ -38,6 +38,14 @@ def test_noise_is_on_one_modality_and_the_same_every_time() -> None:
     assert not torch.equal(whole(worse, "b"), whole(noisy(part(), "b", 0.5, seed=4), "b"))
 
 
+def test_noise_leaves_the_mask_of_a_sequence_alone() -> None:
+    values = {"s": torch.randn(200, 3, 5)}
+    data = MemoryPart(values, {"s": torch.ones(200, dtype=torch.bool)}, None)
+    changed = whole(noisy(data, "s", 1.0, channels=2), "s")
+    assert torch.equal(changed[:, 2], values["s"][:, 2])
+    assert bool((changed[:, :2] != values["s"][:, :2]).all())
+
+
 @pytest.mark.parametrize("missing", [False, True])
 def test_absence_takes_the_stated_share_and_leaves_something(missing: bool) -> None:
     data = part(missing)

@@ -33,7 +33,12 @@ class SequencePreparation:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of one prepared sample: (channels + 1, time)."""
-        return (self.steps.shape[0] + 1, self.length)
+        return (self.measured + 1, self.length)
+
+    @property
+    def measured(self) -> int:
+        """The number of channels that hold what was measured; the one after them says which steps are real."""
+        return self.steps.shape[0]
 
     @classmethod
     def fit(

@@ -36,13 +36,17 @@ class Curve:
 
 def measure_robustness(material: Material) -> list[Curve]:
     """Measure the curves of each modality that some judged sample has."""
+    prepared = material.predictor.preprocessing.modalities
+    symbolic = {name for name, item in prepared.items() if getattr(item, "symbolic", False)}
+
+    def noise(part: Part, name: str, level: float) -> Part:
+        return noisy(part, name, level, channels=getattr(prepared[name], "measured", None))
+
     kinds: dict[str, tuple[tuple[float, ...], Callable[[Part, str, float], Part]]] = {
-        "noise": (NOISE, noisy),
+        "noise": (NOISE, noise),
         "absence": (SHARES, lambda part, name, level: thinned(part, level, modality=name)),
         "shuffling": ((0.0, 1.0), lambda part, name, level: shuffled(part, name)),
     }
-    prepared = material.predictor.preprocessing.modalities
-    symbolic = {name for name, item in prepared.items() if getattr(item, "symbolic", False)}
     return [
         _curve(material, name, kind, levels, partial(change, material.judged.part, name))
         for name in material.seen

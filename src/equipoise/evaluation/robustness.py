@@ -34,7 +34,7 @@ class Perturbed(Part):
             yield self._change(batch)
 
 
-def noisy(part: Part, modality: str, level: float, seed: int = 0) -> Part:
+def noisy(part: Part, modality: str, level: float, seed: int = 0, channels: int | None = None) -> Part:
     """Add Gaussian noise to one modality.
 
     ``x <- x + level * N(0, 1)`` on prepared inputs, which are standardised: a level of 1 is as much noise as signal. What a
@@ -45,6 +45,7 @@ def noisy(part: Part, modality: str, level: float, seed: int = 0) -> Part:
         modality: The modality.
         level: Standard deviation of the noise, from 0.
         seed: Seed of the noise.
+        channels: Only so many first channels of each sample get noise; of a sequence the last one says which steps are real.
 
     Raises:
         ConfigError: The modality is unknown or the level is negative.
@@ -63,6 +64,8 @@ def noisy(part: Part, modality: str, level: float, seed: int = 0) -> Part:
     def change(batch: Batch) -> Batch:
         value = batch.inputs[modality]
         noise = torch.randn(value.shape, generator=generator(seed, "noise", modality, int(batch.index[0])))
+        if channels is not None:
+            noise[:, channels:] = 0
         return replace(batch, inputs={**batch.inputs, modality: value + level * noise.to(value.device, value.dtype)})
 
     return Perturbed(part, change)
