@@ -33,7 +33,7 @@ NOTES = [
     "classifier on the frozen features. lost by its encoder: probe alone minus probe inside, which decides the state: starved "
     "(loses more than 5 % of what it tells alone, interval over samples above 0), held, over-fed, or unclear (outside 5 %, with "
     "too few samples to tell). 2x starved: in two of the three runs.",
-    "Intervals of gesture_phase resample whole videos; where the test part is one video, they are over its frames and too narrow.",
+    "Intervals of gesture_phase resample whole videos; where the test part is one video, they are over its frames, too narrow.",
     "All three systems stand here, so that none had to be chosen by its test scores.",
     "The last column of the first table is the time of one diagnosis of a trained run, probes trained before, on two cores with "
     "other work beside it.",

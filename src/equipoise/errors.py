@@ -44,10 +44,10 @@ def suggest(name: str, options: Iterable[str]) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """Return what an error of another library says, cut to its first line and without a full stop; its class if it says nothing.
+    r"""Return what an error of another library says, cut to its first line and without a full stop; its class if it says nothing.
 
     Example:
-        >>> first_line(ValueError("no such layer.\\nhint: read the manual"))
+        >>> first_line(ValueError("no such layer.\nhint: read the manual"))
         'no such layer'
     """
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
