@@ -205,7 +205,7 @@ def test_text_in_a_folder_and_an_archive(tmp_path: Path) -> None:
         ({"m": ["body", "shop"]}, "column 'body' is free text and 'shop' not"),
         ({"m": {"columns": ["body", "age"], "kind": "text"}}, "column 'age' holds numbers, but its kind is text; make two"),
         ({"m": {"columns": ["body"], "kind": "text", "categorical": ["body"]}}, "kind 'text' is stated, and categorical"),
-        ({"m": {"columns": ["body"], "kind": "image"}}, "kind 'image' is stated, but it is a table"),
+        ({"m": {"columns": ["body"], "kind": "image"}}, "modality 'm': .* files cannot be used: .* \\(does not exist\\)"),
         ({"m": {"columns": ["empty"], "kind": "text"}, "facts": ["age"]}, "modality 'm': no sample has it"),
         (None, "cannot tell which columns belong to which modality .* kind: text"),
     ],

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 from collections.abc import Sequence
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -22,9 +23,11 @@ def run(arguments: argparse.Namespace, unknown: Sequence[str]) -> int:
     if arguments.markdown:
         print(_markdown())
     elif arguments.name is None:
-        table = Table(title="methods", title_justify="left")
-        for name in ("name", "acts on", "tasks", "what it does", "source"):
-            table.add_column(name)
+        table = Table(title="methods", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+        for name in ("name", "acts on"):
+            table.add_column(name, no_wrap=True)
+        for name, width in (("tasks", 8), ("what it does", None), ("source", 14)):
+            table.add_column(name, max_width=width)
         for name in METHODS.names():
             card = METHODS.get(name).card
             table.add_row(name, card.kind, _tasks(card), escape(card.summary), escape(card.venue))
