@@ -12,7 +12,8 @@ import soxr
 from PIL import Image
 
 from equipoise.data.media.audio import AudioDecoder
-from equipoise.data.media.base import Decoder, decoder_class
+from equipoise.data.media.base import Decoder
+from equipoise.data.media.decoders import decoder_class
 from equipoise.data.media.image import ImageDecoder
 from equipoise.data.media.video import VideoDecoder, frame_files, taken_frames
 from equipoise.data.schema import KINDS

@@ -86,16 +86,6 @@ class Decoder(ABC):
         return asdict(self)
 
 
-def decoder_class(kind: str) -> type[Decoder] | None:
-    """Return the decoder of a kind of modality; None if no files are of this kind."""
-    from equipoise.data.media.audio import AudioDecoder
-    from equipoise.data.media.image import ImageDecoder
-    from equipoise.data.media.video import VideoDecoder
-
-    classes: tuple[type[Decoder], ...] = (AudioDecoder, ImageDecoder, VideoDecoder)
-    return next((found for found in classes if found.kind == kind), None)
-
-
 def file_kind(name: str) -> str | None:
     """Return of which kind a file is by its name.
 

@@ -14,8 +14,9 @@ import numpy as np
 
 from equipoise.config import ReadOptions, build
 from equipoise.data.columns import as_text
-from equipoise.data.media.base import Decoder, Header, decoder_class, failures
+from equipoise.data.media.base import Decoder, Header, failures
 from equipoise.data.media.cache import DecodedCache
+from equipoise.data.media.decoders import decoder_class
 from equipoise.data.media.files import FileRows, in_threads
 from equipoise.errors import DataError
 

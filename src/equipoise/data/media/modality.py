@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from equipoise.data.description import Stated
-from equipoise.data.media.base import IMAGES, decoder_class, file_kind, files_kind
+from equipoise.data.media.base import IMAGES, file_kind, files_kind
 from equipoise.data.media.check import MediaOptions, open_files
+from equipoise.data.media.decoders import decoder_class
 from equipoise.data.media.files import FileRows
 from equipoise.data.schema import Modality
 from equipoise.errors import DataError
