@@ -28,13 +28,14 @@ def run(arguments: argparse.Namespace, unknown: Sequence[str]) -> int:
     finished = load(arguments.run, device="cpu", allow_imports=arguments.allow_imports)
     samples, words = _samples(finished, arguments.data, options)
     checks = export(finished.predictor, path, arguments.format, samples)
-    table = Table(title=f"the file against the run, {words}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("compared on", overflow="fold")
     table.add_column("samples", justify="right")
     table.add_column("largest difference", justify="right")
     for check in checks:
         table.add_row(check.samples, str(check.count), f"{check.difference:.1e}")
     console = Console()
+    console.print(f"the file against the run, {words}", markup=False, highlight=False, soft_wrap=True)  # paths stay whole
     console.print(table)
     console.print(
         f"model written to {path}, what goes in and comes out to {path}.json", markup=False, highlight=False, soft_wrap=True
