@@ -140,8 +140,8 @@ NOTES = [
     "'updates' is the number of optimizer steps of a run with all its phases (probes, unimodal training, folds) in that of "
     "`joint`, mean over runs; early stopping is in it. What an update costs: step_cost.md and method_cost.md.",
     "On av_digits (12 runs of 10 to 40 s each) only some of the methods were run.",
-    "On clothing_reviews the best epoch comes before `relearning` and `msl` first act: the former is inert in every run there, the "
-    "latter equal to `joint`. No other method was inert in any run.",
+    "On clothing_reviews the best epoch comes before `relearning` and `msl` first act: the former is inert in every run there, "
+    "the latter equal to `joint`. No other method was inert in any run.",
 ]
 
 

@@ -12,8 +12,9 @@ from markupsafe import Markup
 
 from equipoise._version import __version__
 from equipoise.report.blocks import Article, Section
+from equipoise.report.comparison import comparison, titles
 from equipoise.report.leaderboard import Origin, closing, opening, sets
-from equipoise.report.sections import comparison, sections, titles
+from equipoise.report.sections import sections
 
 
 def render(found: Sequence[Mapping[str, Any]]) -> str:

@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from equipoise.config import FitConfig
-from equipoise.diagnosis.spread import WHOLE, Spread, Varied, spreads
 from equipoise.methods.base import make_method
 from equipoise.report import charts
-from equipoise.report.blocks import Block, Cell, Commands, Figure, Points, Section, Table, Words, cell, number, table, within
+from equipoise.report.blocks import Block, Cell, Commands, Figure, Points, Section, Table, Words, cell, number, table
 from equipoise.report.svg import Point
 
 Data = Mapping[str, Any]
@@ -73,7 +72,8 @@ def sections(found: Data) -> list[Section]:
     return [make(found) for make in made if make is not _dynamics or found["dynamics"]]
 
 
-def _point(value: Data | float | None) -> Point:
+def point_of(value: Data | float | None) -> Point:
+    """Return what a picture draws of a number: with the ends of its interval where it has one."""
     return (value["value"], value["low"], value["high"]) if isinstance(value, Mapping) else (value, None, None)
 
 
@@ -82,7 +82,7 @@ def _verdict(found: Data) -> Section:
     blocks: list[Block] = [Words(verdict["text"])]
     for finding in verdict["findings"]:
         rows = [(item["modality"], item["words"], item["estimate"]) for item in finding["evidence"]]
-        drawn = [(name, [(words, _point(estimate))]) for name, words, estimate in rows]
+        drawn = [(name, [(words, point_of(estimate))]) for name, words, estimate in rows]
         title = f"Evidence: {finding['kind']}"
         shown = table(title, ("modality", "number", "value (95 % interval)"), rows)
         said = "; ".join(dict.fromkeys(words for _, words, _ in rows))
@@ -111,7 +111,7 @@ def _capacity(found: Data) -> Section:
     blocks: list[Block] = []
     for words, (alone, inside, gap) in kinds.items():
         rows = [(item["modality"], item[alone], item[inside], item[gap], item["state"]) for item in found["capacity"]]
-        drawn = [(name, [("alone", _point(one)), ("inside", _point(two))]) for name, one, two, *_ in rows]
+        drawn = [(name, [("alone", point_of(one)), ("inside", point_of(two))]) for name, one, two, *_ in rows]
         title = f"Alone and inside the model, by {words}"
         shown = table(title, ("modality", "alone", "inside", "gap", "state"), rows)
         chance = 1 / len(found["data"]["classes"])
@@ -133,13 +133,13 @@ def _coalitions(found: Data) -> Section:
     names = list(masked["shapley"])
     rows = [(name, *(ways[way]["shapley"][name] for way in ways), masked["removal"][name]) for name in names]
     title = "Shapley value of each modality"
-    drawn = [(row[0], [(way, _point(value)) for way, value in zip(ways, row[1:-1], strict=True)]) for row in rows]
+    drawn = [(row[0], [(way, point_of(value)) for way, value in zip(ways, row[1:-1], strict=True)]) for row in rows]
     shown = table(title, ("modality", *ways, "score lost without it"), rows)
     sums = "They sum to the score of all modalities minus that of a guess."
     blocks: list[Block] = [Figure(title, charts.bars(title, drawn), shown, tuple(WAYS[way] for way in ways), sums)]
     title = "Equilibrium deviation (0 balanced, 1 one modality has everything)"
     spread = [(f"absent by {way}", item["deviation"]) for way, item in ways.items()]
-    drawn = [(words, [("", _point(value))]) for words, value in spread]
+    drawn = [(words, [("", point_of(value))]) for words, value in spread]
     blocks.append(Figure(title, charts.bars(title, drawn), table(title, ("way", "deviation"), spread)))
     if masked["standard_error"]:
         errors = list(masked["standard_error"].items())
@@ -156,7 +156,7 @@ def _scores(scores: Sequence[Data], count: int) -> Figure:
     kept = sorted(kept, key=lambda item: (len(item["modalities"]), -item["score"]["value"]))
     rows = [(" + ".join(item["modalities"]), item["score"], item["loss"]) for item in kept]
     title = "Score of coalitions, the others absent by mask"
-    drawn = [(name, [("", _point(score))]) for name, score, _ in rows]
+    drawn = [(name, [("", point_of(score))]) for name, score, _ in rows]
     shown = table(title, ("coalition", "score", "log-loss (nats)"), rows)
     left = len(scores) - len(kept)
     words = f"{left} coalitions between one modality and all but one are left out here, not in the JSON." if left else ""
@@ -180,7 +180,7 @@ def _information(found: Data) -> Section:
     entropy = told["label_entropy"]
     title = "Information of each output about the class, in nats"
     rows: Rows = [(name, item["budget"], item["neighbours"], item["temperature"], item["raw"]) for name, item in outputs.items()]
-    drawn = [(name, [("", _point(item["budget"]))]) for name, item in outputs.items()]
+    drawn = [(name, [("", point_of(item["budget"]))]) for name, item in outputs.items()]
     shown = table(title, ("output", "budget", "by near samples", "temperature", "budget unscaled"), rows)
     words = f"The vertical line marks all that there is to tell: the labels hold {number(entropy)} nats."
     blocks: list[Block] = [Figure(title, charts.bars(title, drawn, entropy), shown, (), words)]
@@ -245,7 +245,7 @@ def _course(course: Data, title: str, curves: Mapping[str, Sequence[float | None
     phases, epochs = course["phases"], course["epochs"]
     at = list(range(1, len(epochs) + 1))
     starts = [(place, phases[place - 1]) for place in at[1:] if phases[place - 1] != phases[place - 2]]
-    lines = {name: [_point(value) for value in values] for name, values in curves.items()}
+    lines = {name: [point_of(value) for value in values] for name, values in curves.items()}
     known = [row for row in range(len(at)) if any(values[row] is not None for values in curves.values())]
     step = -(-len(known) // EPOCHS_SHOWN) or 1
     kept = sorted({*known[::step], *known[-1:]})
@@ -337,7 +337,7 @@ def _calibration(found: Data) -> Section:
     measured = found["calibration"]
     title = "Expected calibration error of each output"
     rows = [(name, item["error"], item["loss"], item["brier"]) for name, item in measured.items()]
-    drawn = [(name, [("", _point(error))]) for name, error, *_ in rows]
+    drawn = [(name, [("", point_of(error))]) for name, error, *_ in rows]
     shown = table(title, ("output", "calibration error", "log-loss (nats)", "Brier score"), rows)
     blocks: list[Block] = [Figure(title, charts.bars(title, drawn), shown)]
     for name, item in measured.items():
@@ -362,7 +362,7 @@ def _robustness(found: Data) -> Section:
         if not curves:
             continue
         levels = next(iter(curves.values()))["levels"]
-        lines = {name: [_point(score) for score in item["scores"]] for name, item in curves.items()}
+        lines = {name: [point_of(score) for score in item["scores"]] for name, item in curves.items()}
         rows = [(f"{level:g}", *(item["scores"][row] for item in curves.values())) for row, level in enumerate(levels)]
         shown = table(title, (across, *curves), rows)
         blocks.append(Figure(title, charts.lines(title, levels, lines, across), shown, tuple(curves)))
@@ -373,7 +373,7 @@ def _samples(found: Data) -> Section:
     told = found["samples"]
     title = "Who decided"
     rows = [(name, share, told["right"][name]) for name, share in told["decided"].items()]
-    drawn = [(name, [("decided", _point(share)), ("right", _point(right))]) for name, share, right in rows]
+    drawn = [(name, [("decided", point_of(share)), ("right", point_of(right))]) for name, share, right in rows]
     shown = table(title, ("modality", "share of samples that it decided", "of these right"), rows)
     blocks: list[Block] = [Figure(title, charts.bars(title, drawn), shown, ("decided", "of these right"))]
     names = list(told["decided"])
@@ -482,78 +482,3 @@ def _words(name: str, value: Any) -> list[str]:
         if key != "name":
             words += _words(f"{name}.{key}", item) if isinstance(item, Mapping) else [f"--{name}.{key}", _plain(item)]
     return words
-
-
-def comparison(found: Sequence[Data]) -> Section:
-    """Return the section that shows runs side by side.
-
-    Args:
-        found: Their diagnoses as plain data.
-    """
-    names = titles(found)
-    rows = [
-        (
-            name,
-            item["data"]["name"],
-            item["verdict"]["headline"],
-            *(item["outputs"]["fused"]["metrics"][key] for key in METRICS),
-            item["coalitions"]["mask"]["deviation"],
-            float(item["run"]["seconds"]),
-        )
-        for name, item in zip(names, found, strict=True)
-    ]
-    heads = ("run", "data", "verdict", *METRICS.values(), "deviation", "seconds")
-    blocks: list[Block] = [table("Fused output on the test part", heads, rows)]
-    modalities = list(dict.fromkeys(item["modality"] for run in found for item in run["capacity"]))
-    for key, words in (("inside", "own output"), ("inside_probe", "linear probe")):
-        scores = [{item["modality"]: (item[key], item["state"]) for item in run["capacity"]} for run in found]
-        title = f"What each modality reaches inside, by {words}"
-        drawn = [
-            (name, [(run, _point(score[name][0] if name in score else None)) for run, score in zip(names, scores, strict=True)])
-            for name in modalities
-        ]
-        shown = [
-            (name, *(f"{within(score[name][0])}, {score[name][1]}" if name in score else "-" for score in scores))
-            for name in modalities
-        ]
-        blocks.append(Figure(title, charts.bars(title, drawn), table(title, ("modality", *names), shown), tuple(names)))
-    blocks += [_spread(item) for item in spreads(found)]
-    if len({(item["data"]["fingerprint"], item["data"]["split_hash"]) for item in found}) > 1:
-        blocks.append(Words("The runs differ in their data or split, so their numbers cannot be compared directly."))
-    return Section("comparison", "Runs side by side", "The main numbers of all runs; each run follows in full.", blocks)
-
-
-def _spread(item: Spread) -> Table:
-    heads = {"alone": "alone", "inside": "inside", "inside_probe": "inside by probe", "encoder_gap": "lost by its encoder"}
-    heads |= {"shapley": "Shapley value"}
-    rows = [
-        (
-            name,
-            ", ".join(f"{state} {count}x" for state, count in item.states[name].items()),
-            *(_varied(values.get(key)) for key in heads),
-        )
-        for name, values in item.values.items()
-        if name != WHOLE
-    ]
-    whole = item.values[WHOLE]
-    verdicts = "; ".join(f"{headline} ({count}x)" for headline, count in item.verdicts.items())
-    splits = "one split" if item.splits == 1 else f"{item.splits} splits"
-    caption = (
-        f"{item.method} on {item.data}: mean ± standard deviation over {item.runs} runs on {splits}. Verdicts: {verdicts}. Fused "
-        f"balanced accuracy {_varied(whole.get('balanced_accuracy')).text}, equilibrium deviation "
-        f"{_varied(whole.get('deviation')).text}"
-    )
-    return table(caption, ("modality", "state", *heads.values()), rows)
-
-
-def _varied(value: Varied | None) -> Cell:
-    return Cell("-") if value is None else Cell(f"{value.mean:.3f} ± {value.deviation:.3f}", value.mean)
-
-
-def titles(found: Sequence[Data]) -> list[str]:
-    """Return a name of each run by which readers can tell them apart: its method, and its folder where methods repeat."""
-    methods = [item["run"]["method"]["name"] for item in found]
-    return [
-        name if methods.count(name) == 1 else f"{name} ({item['run']['folder'] or place})"
-        for place, (name, item) in enumerate(zip(methods, found, strict=True), start=1)
-    ]
