@@ -142,7 +142,8 @@ def _as_found(folder: Path) -> Iterator[None]:
     METHODS.names()
     kept = (os.getcwd(), dict(os.environ), list(sys.path), set(sys.modules), dict(METHODS._items))
     os.chdir(folder)
-    os.environ.update(COLUMNS="96", EQUIPOISE_CACHE=str(folder / ".cache"))
+    programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])  # python is this one
+    os.environ.update(COLUMNS="96", EQUIPOISE_CACHE=str(folder / ".cache"), PATH=programs)
     sys.path.insert(0, str(folder))
     try:
         yield

@@ -78,7 +78,7 @@ def test_the_paths_of_the_page_exist() -> None:
     assert len(paths) > 8
     assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
     targets = set(re.findall(r"^make (\w+)", PAGE, re.MULTILINE))
-    assert targets == {"test", "lint", "types"}
+    assert targets == {"test", "lint", "types", "docs"}
     makefile = (ROOT / "Makefile").read_text()
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
 
