@@ -48,10 +48,10 @@ class TimedLoop(Loop):
             self.seconds = [*self.seconds, time.process_time() - start]
 
 
-def at_once(name: str) -> dict[str, int]:
+def at_once(name: str) -> dict[str, float]:
     """Return hyper-parameters under which a method acts from the first epochs on: counts of epochs at their lower bound."""
     return {
-        item.name: int(item.metadata["low"])
+        item.name: item.metadata["low"]
         for item in dataclasses.fields(METHODS.get(name))
         if item.name in ("start", "warm_up", "warmup", "period", "window") and item.metadata.get("low") is not None
     }
