@@ -41,15 +41,15 @@ def shell(folder: Path, *words: object) -> str:
 
 
 def test_an_encoder_by_import_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "code" / "own_nets").mkdir(parents=True)
-    (tmp_path / "code" / "own_nets" / "pool.py").write_text(NET)
-    seen = tmp_path / "code" / "own_nets" / "pool.seen"
+    (tmp_path / "code" / "a_nets").mkdir(parents=True)
+    (tmp_path / "code" / "a_nets" / "pool.py").write_text(NET)
+    seen = tmp_path / "code" / "a_nets" / "pool.seen"
     data, run = write_folder(tmp_path / "study"), tmp_path / "run"
-    (tmp_path / "fit.yaml").write_text("encoder: {scan: {name: own_nets.pool.Pool, width: 4}}\nepochs: 2\ndevice: cpu\n")
+    (tmp_path / "fit.yaml").write_text("encoder: {scan: {name: a_nets.pool.Pool, width: 4}}\nepochs: 2\ndevice: cpu\n")
 
     shell(tmp_path, "fit", data, "--config", "fit.yaml", "--encoder.scan.learning_rate", "1e-2", "--out", run)
     config = json.loads((run / "config.json").read_text())
-    assert config["encoders"]["scan"] == {"name": "own_nets.pool.Pool", "width": 4, "learning_rate": "1e-2"}
+    assert config["encoders"]["scan"] == {"name": "a_nets.pool.Pool", "width": 4, "learning_rate": "1e-2"}
     seen.unlink()
 
     monkeypatch.syspath_prepend(str(tmp_path / "code"))
@@ -63,10 +63,10 @@ def test_an_encoder_by_import_path(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     )
     for words in commands:
         sentence = call(*words).error()
-        assert "would be imported: own_nets.pool.Pool" in sentence
+        assert "would be imported: a_nets.pool.Pool" in sentence
         assert "--allow-imports" in sentence
     assert not seen.exists(), "the folder of a run got code imported"
-    assert "own_nets.pool.Pol cannot be imported" in call("fit", data, "--encoder.scan", "own_nets.pool.Pol", "--out", "x").error()
+    assert "a_nets.pool.Pol cannot be imported" in call("fit", data, "--encoder.scan", "a_nets.pool.Pol", "--out", "x").error()
 
     shell(tmp_path, "predict", run, data, *out, "--allow-imports")
     assert len(pd.read_csv(tmp_path / "p.csv")) == 60
