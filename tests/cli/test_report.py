@@ -62,6 +62,7 @@ def test_the_data_may_have_moved(finished: Path, alone: Path, study: Path, tmp_p
     for item in study.iterdir():
         (moved / item.name).write_bytes(item.read_bytes())
     done("report", finished, "--data", moved, "--alone", alone, "--out", tmp_path / "r.html")
+    assert (tmp_path / "r.html").read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
 @pytest.mark.parametrize(
