@@ -16,7 +16,7 @@ from equipoise.benchmark.worker import Worker
 from equipoise.config import ReadOptions
 from equipoise.data.sources import open_dataset
 from equipoise.diagnosis.diagnose import diagnose, diagnose_data
-from equipoise.errors import ConfigError, DataError
+from equipoise.errors import ConfigError
 from equipoise.run import fit, load, resume
 from equipoise.training.loop import Interrupted, Loop
 from tests.end_to_end.harness import done
@@ -149,13 +149,11 @@ def test_what_does_not_fit_the_task_is_refused_before_training(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_diagnosis_is_for_classes(table: Path) -> None:
-    run = fit(table, **TASKS["regression"], **{**QUICK, "epochs": 1})
-    sentence = "patients: a diagnosis is for classification or ordinal, the task of the data is regression"
-    with pytest.raises(DataError, match=sentence):
-        diagnose(run, table)
-    with pytest.raises(DataError, match=sentence):
-        diagnose_data(open_dataset(table, ReadOptions(modalities=MODALITIES, **TASKS["regression"])))
+def test_a_diagnosis_is_for_every_task(table: Path) -> None:
+    run = fit(table, **TASKS["several"], **{**QUICK, "epochs": 1})
+    assert diagnose(run, table, progress=False).terms["targets"] == "2 numbers"
+    dataset = open_dataset(table, ReadOptions(modalities=MODALITIES, **TASKS["multilabel"]))
+    assert diagnose_data(dataset, epochs=1, progress=False).terms["targets"] == "2 labels"
 
 
 def test_commands(table: Path, tmp_path: Path) -> None:

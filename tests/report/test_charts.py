@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from equipoise.report.charts import bars, heat, lines, reliability, stacks
+from equipoise.report.charts import against, bars, heat, lines, reliability, stacks
 from equipoise.report.svg import WIDTH, tag
 from tests.report.conftest import SCRIPT, Page
 
@@ -101,3 +101,14 @@ def test_text_is_escaped() -> None:
     ):
         assert "<script" not in picture
         assert Page(picture).names("svg")[0]["aria-label"]
+
+
+def test_predicted_numbers_lie_on_the_line_where_they_are_right() -> None:
+    page = Page(against("t", [1.0, 2.0, 3.0], [1.0, 3.0, 3.0], "age"))
+    first, second, third = (floats(given, "cx", "cy") for given in page.names("circle"))
+    (line,) = [floats(given, "x1", "y1", "x2", "y2") for given in page.names("line") if given["class"] == "mark"]
+    assert first == pytest.approx(line[:2], abs=0.11)
+    assert third == pytest.approx(line[2:], abs=0.11)
+    assert second == pytest.approx([(line[0] + line[2]) / 2, line[3]], abs=0.11)
+    assert "true 2, predicted 3" in page.text
+    assert "age, true" in page.text

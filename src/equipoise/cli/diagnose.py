@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 
 from rich import box
@@ -13,8 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from equipoise.cli import tables
 from equipoise.cli.options import gather
-from equipoise.cli.tables import number
 from equipoise.config import SECTIONS, FitConfig
 from equipoise.data.sources import open_dataset
 from equipoise.diagnosis.diagnose import Diagnosis, diagnose, diagnose_data
@@ -70,14 +71,14 @@ def print_diagnosis(found: Diagnosis, console: Console) -> None:
     data = found.data
     samples = found.outputs["fused"].samples
     console.print(
-        f"{found.run['method']['name']} on {data['name']}: test part, {samples} samples, {len(data['classes'])} classes; "
-        "scores are balanced accuracies, intervals 95 %",
+        f"{found.run['method']['name']} on {data['name']}: test part, {samples} samples, {found.terms['targets']}; "
+        f"scores are {found.terms['scores']}, intervals 95 %",
         highlight=False,
         markup=False,
         soft_wrap=True,
     )
-    tables = (_capacity(found), _contributions(found), _information(found), _pairs(found), _decision(found))
-    for table in tables:
+    shown = (_capacity(found), _contributions(found), _information(found), _pairs(found), _decision(found))
+    for table in shown:
         if table.row_count:
             console.print(table)
     console.print(f"[bold]{escape(found.verdict.text)}[/bold]", highlight=False, soft_wrap=True)
@@ -96,7 +97,14 @@ def _table(title: str, first: str, *columns: str) -> Table:
     return table
 
 
+def number(value: float | None) -> str:
+    """Return a number as text; a dash where it is not defined."""
+    return tables.number(None if value is None or isnan(value) else value)
+
+
 def _with(estimate: Estimate) -> str:
+    if isnan(estimate.value):
+        return "-"
     return f"{estimate.value:.3f} ({estimate.low:.2f}..{estimate.high:.2f})"  # no blank inside: it stays on one line
 
 
@@ -137,56 +145,59 @@ def _contributions(found: Diagnosis) -> Table:
 
 def _information(found: Diagnosis) -> Table:
     told = {"fused": found.information.fused, **found.information.modalities}
-    table = _table(
-        f"information and calibration of each output (the labels hold {found.information.label_entropy:.3f} nats)",
-        "output",
-        "information",
-        "by near\nsamples",
-        "temper-\nature",
-        "calibration\nerror",
-        "loss in\ntraining",
-        "loss",
-    )
+    entropy = found.information.label_entropy
+    near, losses = ("by near\nsamples",), ("loss in\ntraining", "loss")
+    if entropy is None:
+        table = _table("information (nats) and loss", "output", *near, *losses)
+    else:
+        table = _table(
+            f"information and calibration of each output ({found.terms['holds']} {entropy:.3f} nats)",
+            "output",
+            "information",
+            *near,
+            "temper-\nature",
+            "calibration\nerror",
+            *losses,
+        )
     for name, item in told.items():
         fit = found.generalisation[name]
-        table.add_row(
-            escape(name),
-            _with(item.budget),
-            number(item.neighbours),
-            f"{item.temperature:.2f}",
-            _with(found.calibration[name].error),
-            number(fit.train_loss),
-            number(fit.loss),
-        )
+        cells = [escape(name), number(item.neighbours), number(fit.train_loss), number(fit.loss)]
+        if item.budget is not None:
+            cells.insert(1, _with(item.budget))
+            cells[3:3] = [f"{item.temperature:.2f}", _with(found.calibration[name].error)]
+        table.add_row(*cells)
     return table
 
 
 def _pairs(found: Diagnosis) -> Table:
-    columns = ("redun-\ndant", "unique\nto first", "to\nsecond", "syner-\ngistic", "between", "together", "inter-\naction")
-    table = _table("pairs: information in nats, Shapley interaction of the score", "pair", *columns)
+    names = ("redundant", "unique_first", "unique_second", "synergistic")
+    heads = ("redun-\ndant", "unique\nto first", "to\nsecond", "syner-\ngistic")
+    told = found.information.label_entropy is not None
+    if told:
+        title = "pairs: information in nats, Shapley interaction of the score"
+        table = _table(title, "pair", *heads, "between", "together", "inter-\naction")
+    else:
+        table = _table("pairs of modalities", "pair", "information between\n(nats)", "Shapley\ninteraction")
     crossed = {(one, two): estimate for one, two, estimate in found.coalitions["mask"].interactions}
     for pair in found.information.pairs:
-        parts = pair.parts["broja"] if pair.parts else {}
-        shown = [number(parts.get(name)) for name in ("redundant", "unique_first", "unique_second", "synergistic")]
         interaction = crossed.get((pair.first, pair.second))
-        table.add_row(
-            escape(f"{pair.first}, {pair.second}"),
-            *shown,
-            number(pair.between),
-            number(pair.together.budget.value),
-            number(interaction.value if interaction else None),
-        )
+        cells = [number(pair.between), number(interaction.value if interaction else None)]
+        if pair.together.budget is not None:
+            parts = pair.parts["broja"] if pair.parts else {}
+            cells[1:1] = [number(pair.together.budget.value)]
+            cells[:0] = [number(parts.get(name)) for name in names]
+        table.add_row(escape(f"{pair.first}, {pair.second}"), *cells)
     return table
 
 
 def _decision(found: Diagnosis) -> Table:
     levels = {"noise": 1.0, "absence": 1.0, "shuffling": 1.0}
-    score = number(found.outputs["fused"].metrics["balanced_accuracy"])
+    score = number(found.generalisation["fused"].score.value)
     table = _table(
         f"decision layer, and the fused score ({score}) when disturbed",
         "modality",
         "weight",
-        "share of logits",
+        f"share of {found.terms['gives']}",
         "noise 1",
         "absent",
         "shuffled",

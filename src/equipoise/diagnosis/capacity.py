@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from equipoise.diagnosis.material import Estimate, Material, Said, balanced_estimates
-from equipoise.functional.metrics import confusion, macro_f1
+from equipoise.diagnosis.grading.classes import class_probe
+from equipoise.diagnosis.material import Estimate, Material, Said
 
 SHARE = 0.05
 """A branch is starved or over-fed from this share of what the modality tells alone (its score there above chance)."""
 
+PLACES = ("alone", "alone_probe", "inside", "inside_probe")
+"""The scores of a modality, in the order in which they are listed."""
+
 
 @dataclass(frozen=True)
 class Capacity:
-    """One modality alone and inside the fused model; all scores are balanced accuracies on the samples that have it.
+    """One modality alone and inside the fused model, on the samples that have it.
+
+    All scores are balanced accuracies, of labels averaged over them, or R² of numbers.
 
     Attributes:
         modality: Its name.
@@ -28,7 +35,7 @@ class Capacity:
         inside_probe: Score of a linear probe on its frozen features there.
         gap: ``alone - inside``, by the same samples: what head and encoder lost together.
         encoder_gap: ``alone_probe - inside_probe``: what the encoder lost.
-        macro_f1: The first four as macro-F1.
+        also: The first four by other metrics, such as ``macro_f1``.
         state: ``starved``, ``held``, ``over-fed`` or ``unclear``: see :func:`state_of`.
     """
 
@@ -40,7 +47,7 @@ class Capacity:
     inside_probe: Estimate
     gap: Estimate
     encoder_gap: Estimate
-    macro_f1: dict[str, float]
+    also: dict[str, dict[str, float]]
     state: str
 
 
@@ -49,47 +56,51 @@ def state_of(gap: Estimate, alone: float, chance: float) -> str:
 
     With ``tolerance = 0.05 (alone - chance)``: ``starved`` where the gap is more and its interval is above 0; ``over-fed`` where
     it is less than ``- tolerance`` and its interval is below 0; ``held`` where it is within; ``unclear`` where it is outside but
-    the interval has 0 in it: too few samples to tell.
+    the interval has 0 in it: too few samples to tell. What tells nothing alone (``alone`` at most ``chance``) has nothing to
+    lose: a gap above 0 is ``held`` then.
 
     Args:
         gap: Score alone minus score inside.
         alone: Score alone.
-        chance: Score of guessing.
+        chance: Score of guessing: for R² that of saying the mean of the training targets, so that ``alone - chance`` is the
+            share of the spread of the targets that the modality explains alone.
 
     Example:
         >>> state_of(Estimate(0.2, 0.1, 0.3), 0.8, 0.5), state_of(Estimate(0.2, -0.1, 0.5), 0.8, 0.5)
         ('starved', 'unclear')
+        >>> state_of(Estimate(0.2, 0.1, 0.3), -0.05, 0.0)  # R² of noise, and of noise that was fitted
+        'held'
     """
     tolerance = SHARE * max(alone - chance, 0.0)
-    if abs(gap.value) <= tolerance:
+    if abs(gap.value) <= tolerance or (gap.value > 0 and alone <= chance):
         return "held"
     if gap.low > 0:
         return "starved"
     return "over-fed" if gap.high < 0 else "unclear"
 
 
-def probe(train: Said, judged: Said, modality: str) -> Tensor:
-    """Predict from the frozen features of a modality by a new linear classifier.
+def probe(
+    train: Said,
+    judged: Said,
+    modality: str,
+    fit: Callable[[NDArray[Any], Tensor, NDArray[Any]], Tensor] = class_probe,
+) -> Tensor:
+    """Predict from the frozen features of a modality by a new linear model, fitted to training samples that have the modality.
 
-    Logistic regression (C = 0.1) on standardised features of the training samples that have the modality.
+    It is logistic regression (C = 0.1) on standardised features, one for each label; for numbers ridge regression with the same
+    penalty (10) on standardised features and targets.
+
+    Args:
+        train: What a model says about the training samples.
+        judged: What it says about the judged samples.
+        modality: The modality.
+        fit: Fits and predicts, see :meth:`equipoise.diagnosis.grading.base.Grading.probe`.
 
     Returns:
-        Class codes of all judged samples, of shape (samples,).
+        Answers for all judged samples: class codes of shape (samples,); labels or numbers of shape (samples, outputs).
     """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
     have = train.present[modality]
-    target, features = train.target[have].numpy(), train.features[modality][have].numpy()
-    if len(set(target.tolist())) < 2:  # nothing to tell apart
-        code = int(target[0]) if len(target) else 0
-        return torch.full_like(judged.target, code)
-    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # features of a dead encoder are constant; the classifier then says the same of all
-        classifier.fit(features, target)
-    return torch.from_numpy(classifier.predict(judged.features[modality].numpy()))
+    return fit(train.features[modality][have].numpy(), train.target[have], judged.features[modality].numpy())
 
 
 def measure_capacity(material: Material, alone_train: Said, alone: Said) -> list[Capacity]:
@@ -104,20 +115,19 @@ def measure_capacity(material: Material, alone_train: Said, alone: Said) -> list
 
 
 def _measure(material: Material, alone_train: Said, alone: Said, name: str) -> Capacity:
-    judged, have = material.judged, material.judged.present[name]
-    predicted = torch.stack(
+    judged, have, grading = material.judged, material.judged.present[name], material.grading
+    decided = torch.stack(
         [
-            alone.own[name].argmax(1),
-            probe(alone_train, alone, name),
-            judged.own[name].argmax(1),
-            probe(material.train, judged, name),
+            grading.decide(alone.own[name]),
+            probe(alone_train, alone, name, grading.probe),
+            grading.decide(judged.own[name]),
+            probe(material.train, judged, name, grading.probe),
         ]
     )[:, have]
     target = judged.target[have]
-    hits = (predicted == target).double()
-    scores = balanced_estimates(torch.vstack([hits, hits[:2] - hits[2:]]), target, judged.groups(have))
+    values = grading.values(decided, target)
+    scores = material.estimates(torch.cat([values, values[:2] - values[2:]]), target, judged.groups(have))
     alone_score, alone_probe, inside, inside_probe, gap, encoder_gap = scores
-    f1 = macro_f1(confusion(predicted, target, len(material.classes))).tolist()
     return Capacity(
         modality=name,
         samples=int(have.sum()),
@@ -127,6 +137,6 @@ def _measure(material: Material, alone_train: Said, alone: Said, name: str) -> C
         inside_probe=inside_probe,
         gap=gap,
         encoder_gap=encoder_gap,
-        macro_f1=dict(zip(("alone", "alone_probe", "inside", "inside_probe"), f1, strict=True)),
-        state=state_of(encoder_gap, alone_probe.value, material.chance),
+        also={key: dict(zip(PLACES, found, strict=True)) for key, found in grading.also(decided, target).items()},
+        state=state_of(encoder_gap, alone_probe.value, grading.chance(target)),
     )

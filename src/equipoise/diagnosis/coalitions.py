@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from equipoise.diagnosis.material import RESAMPLES, Estimate, Material, balanced_estimates, log_probabilities
-from equipoise.functional.bootstrap import balanced_mean, bootstrap, interval
+from equipoise.diagnosis.material import RESAMPLES, Estimate, Material
+from equipoise.functional.bootstrap import bootstrap, interval
 from equipoise.functional.coalitions import members_of_all, shapley_values
 from equipoise.functional.equilibrium import contribution_shares, equilibrium_deviation
 from equipoise.functional.shapley import EXACT_UP_TO, sampled_shapley, shapley_interactions
@@ -28,13 +28,15 @@ class CoalitionScore:
 
     Attributes:
         modalities: Its members.
-        score: Balanced accuracy.
-        loss: Mean negative log-likelihood, in nats.
+        score: Its score.
+        loss: Its mean loss.
+        main: Its main metric of the task, such as macro-F1.
     """
 
     modalities: tuple[str, ...]
     score: Estimate
     loss: float
+    main: float
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Contributions:
         removal: By how much the score falls when this modality alone is taken away.
         deviation: Equilibrium deviation of the Shapley values: 0 where all are equal, 1 where one modality has everything.
         standard_error: Of each Shapley value, of the choice of orders; None where all coalitions were evaluated.
+        also: Shapley values by the main metric of the task and by the loss (above 0 where a modality lowers it), by the names of
+            these; empty where coalitions were sampled. The empty coalition gives the same answer to all samples.
     """
 
     scores: tuple[CoalitionScore, ...]
@@ -56,6 +60,7 @@ class Contributions:
     removal: dict[str, Estimate]
     deviation: Estimate
     standard_error: dict[str, float] | None
+    also: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 def measure_coalitions(material: Material) -> dict[str, Contributions]:
@@ -68,35 +73,39 @@ def measure_coalitions(material: Material) -> dict[str, Contributions]:
 
 
 def _contributions(material: Material, way: str) -> Contributions:
-    count, target, groups = len(material.names), material.judged.target, material.judged.groups()
+    count, target, groups, mean = len(material.names), material.judged.target, material.judged.groups(), material.grading.mean
     exact = count <= EXACT_UP_TO
     every = torch.ones(1, count, dtype=torch.bool)
     without = every & ~torch.eye(count, dtype=torch.bool)
     members = all_members(count) if exact else torch.cat([~without, without, every])
-    hits, losses = evaluate(material, way, members)
-    error = None
+    values, losses, main = evaluate(material, way, members)
+    error, also = None, {}
     if exact:
-        shapley, removed = shapley_values(hits), hits[-1] - hits[[len(hits) - 1 - 2**number for number in range(count)]]
+        shapley = shapley_values(values)
+        removed = values[-1] - values[[len(values) - 1 - 2**number for number in range(count)]]
+        by = {material.grading.terms.main: shapley_values(main), "loss": -shapley_values(losses)}
+        also = {key: dict(zip(material.names, found.tolist(), strict=True)) for key, found in by.items()}
     else:
         known = _remember(lambda rows: evaluate(material, way, rows)[0])
         shapley, _ = sampled_shapley(known, count)
-        spread = sampled_shapley(lambda rows: balanced_mean(known(rows), target), count)[1]
-        error, removed = dict(zip(material.names, spread.tolist(), strict=True)), hits[-1] - hits[count:-1]
+        spread = sampled_shapley(lambda rows: mean(known(rows), target), count)[1]
+        error, removed = dict(zip(material.names, spread.tolist(), strict=True)), values[-1] - values[count:-1]
     pairs = [(one, two) for two in range(count) for one in range(two)] if exact else []
-    together = shapley_interactions(hits) if pairs else hits.new_zeros(0, 0, len(target))
+    together = shapley_interactions(values) if pairs else values[:0]
     shown = [number for number, row in enumerate(members) if bool(row.any())]
-    scores = balanced_estimates(hits[shown], target, groups)
-    crossed = balanced_estimates(torch.stack([together[pair] for pair in pairs]) if pairs else hits[:0], target, groups)
+    scores = material.estimates(values[shown], target, groups)
+    crossed = material.estimates(torch.stack([together[pair] for pair in pairs]) if pairs else values[:0], target, groups)
     return Contributions(
         tuple(
-            CoalitionScore(_named(material, members[number]), score, float(losses[number].mean()))
+            CoalitionScore(_named(material, members[number]), score, float(losses[number]), float(main[number]))
             for number, score in zip(shown, scores, strict=True)
         ),
-        dict(zip(material.names, balanced_estimates(shapley, target, groups), strict=True)),
+        dict(zip(material.names, material.estimates(shapley, target, groups), strict=True)),
         tuple((material.names[one], material.names[two], found) for (one, two), found in zip(pairs, crossed, strict=True)),
-        dict(zip(material.names, balanced_estimates(removed, target, groups), strict=True)),
-        _deviation(shapley, target, groups),
+        dict(zip(material.names, material.estimates(removed, target, groups), strict=True)),
+        _deviation(material, shapley),
         error,
+        also,
     )
 
 
@@ -105,22 +114,26 @@ def all_members(count: int) -> Tensor:
     return torch.cat([torch.zeros(1, count, dtype=torch.bool), members_of_all(count)])
 
 
-def evaluate(material: Material, way: str, members: Tensor) -> tuple[Tensor, Tensor]:
-    """Return which samples coalitions get right, and the loss of each, both float64 of shape (coalitions, samples).
+def evaluate(material: Material, way: str, members: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what coalitions reach: what each sample gives to the score of each, their losses and their main metrics.
 
-    Where a sample has none of a coalition's modalities, nothing is known: a guess is right as often as there are classes.
+    Where a sample has none of a coalition's modalities, nothing is known: that is worth a guess.
+
+    Returns:
+        Values of shape (coalitions, samples) or (coalitions, samples, outputs), losses and metrics of shape (coalitions,), all
+        float64.
     """
-    hits, losses = [], []
-    for said in outputs_of(material, way, members):
-        right = said.gather(2, material.judged.target.expand(len(said), -1)[:, :, None]).squeeze(2)
-        told = said.amax(2) > said.amin(2)
-        hits.append(torch.where(told, (said.argmax(2) == material.judged.target).double(), material.chance))
-        losses.append(-right)
-    return torch.cat(hits), torch.cat(losses)
+    grading, target = material.grading, material.judged.target
+    found = [
+        (grading.guessed(said, target), grading.losses(said, target).mean(1), grading.main(said, target))
+        for said in outputs_of(material, way, members)
+    ]
+    values, losses, main = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return values, losses, main
 
 
 def outputs_of(material: Material, way: str, members: Tensor) -> Iterator[Tensor]:
-    """Yield log-probabilities of coalitions, float64 of shape (block, samples, classes), in blocks that fit in memory.
+    """Yield what coalitions say, float64 of shape (block, samples, outputs), in blocks that fit in memory.
 
     Args:
         material: The model and its features.
@@ -135,16 +148,16 @@ def outputs_of(material: Material, way: str, members: Tensor) -> Iterator[Tensor
 
 
 def _ways(material: Material) -> dict[str, Callable[[Tensor], Tensor]]:
-    features, present = material.judged.outputs.features, material.incomplete
+    features, present, grading = material.judged.outputs.features, material.incomplete, material.grading
     have = torch.stack([material.judged.present[name] for name in material.names]).double()
 
     def masked(members: Tensor) -> Tensor:
         some = members.any(1)
-        said = have.new_zeros(len(members), have.shape[1], len(material.classes)).log_softmax(2)
+        said = grading.nothing.repeat(len(members), have.shape[1], 1)
         if bool(some.any()):
-            said[some] = log_probabilities(material.model.fusion.coalitions(features, present, members[some]))
+            said[some] = grading.read(material.model.fusion.coalitions(features, present, members[some]))
         nothing = members.double() @ have == 0
-        return torch.where(nothing[:, :, None], said.new_tensor(material.chance).log(), said)
+        return torch.where(nothing[:, :, None], grading.nothing, said)
 
     def replaced(others: Mapping[str, Tensor]) -> Callable[[Tensor], Tensor]:
         def fuse(members: Tensor) -> Tensor:
@@ -153,7 +166,7 @@ def _ways(material: Material) -> dict[str, Callable[[Tensor], Tensor]]:
                 mixed = {
                     name: features[name] if member else others[name] for name, member in zip(material.names, row, strict=True)
                 }
-                rows.append(log_probabilities(material.model.fusion(mixed, present)))
+                rows.append(grading.read(material.model.fusion(mixed, present)))
             return torch.stack(rows)
 
         return fuse
@@ -198,10 +211,12 @@ def _named(material: Material, row: Tensor) -> tuple[str, ...]:
     return tuple(name for name, member in zip(material.names, row.tolist(), strict=True) if member)
 
 
-def _deviation(shapley: Tensor, target: Tensor, groups: Tensor | None) -> Estimate:
+def _deviation(material: Material, shapley: Tensor) -> Estimate:
+    target, groups, mean = material.judged.target, material.judged.groups(), material.grading.mean
+
     def deviate(values: Tensor) -> Tensor:
         return torch.stack([equilibrium_deviation(contribution_shares(row)) for row in values])
 
-    drawn = bootstrap(lambda counts: deviate(balanced_mean(shapley, target, counts)), len(target), RESAMPLES, groups=groups)
+    drawn = bootstrap(lambda counts: deviate(mean(shapley, target, counts)), len(target), RESAMPLES, groups=groups)
     low, high = interval(drawn).tolist()
-    return Estimate(float(deviate(balanced_mean(shapley, target)[None])[0]), low, high)
+    return Estimate(float(deviate(mean(shapley, target)[None])[0]), low, high)

@@ -18,11 +18,11 @@ class Decision:
         weight: Mean length of the derivative of the fused logits in the modality's features (Frobenius norm): the norm of its
             block of weights where the fusion is linear, and its like everywhere else.
         reach: Mean length of the features.
-        share: Share of the modality in what all say: the mean length of its centred contribution to the logits over the sum
-            of these lengths.
-        ability: Per class, how often the modality's own output is right about the samples of the class that have it; None
-            where there are none.
-        class_share: Per class, its share as above, over the samples of the class.
+        share: Share of the modality in what all say: the mean length of its contribution to the logits (centred over classes)
+            over the sum of these lengths.
+        ability: How good the modality's own output is at each class (how often it is right about the samples of it), label
+            (its balanced accuracy) or number (R²), by the samples that have the modality; None where it is not defined.
+        class_share: Its share as above, over the samples of each class, or in each label or number.
     """
 
     weight: float
@@ -38,20 +38,18 @@ def measure_decision(material: Material) -> dict[str, Decision]:
     weights = _derivatives(material)
     with torch.no_grad():
         said = material.model.fusion.contributions(judged.outputs.features, material.incomplete)
-    terms = torch.stack([said[name].cpu().double() for name in names])
-    lengths = (terms - terms.mean(2, keepdim=True)).norm(dim=2)
     present = torch.stack([judged.present[name] for name in names])
-    lengths = lengths * present
+    terms = material.grading.centred(torch.stack([said[name].cpu().double() for name in names])) * present[:, :, None]
+    lengths, parts = terms.norm(dim=2), material.grading.lengths(terms, judged.target)
     found = {}
     for number, name in enumerate(names):
-        hits, have = judged.hits(judged.own[name]), judged.present[name]
-        of_class = {words: judged.target == code for code, words in enumerate(material.classes)}
+        have = judged.present[name]
         found[name] = Decision(
             float(weights[name][have].mean()) if bool(have.any()) else 0.0,
             float(judged.features[name][have].double().norm(dim=1).mean()) if bool(have.any()) else 0.0,
             _share(lengths, number) or 0.0,
-            {words: _mean(hits[own & have]) for words, own in of_class.items()},
-            {words: _share(lengths[:, own], number) for words, own in of_class.items()},
+            material.grading.ability(judged.own[name][have], judged.target[have]),
+            {words: _share(values, number) for words, values in parts.items()},
         )
     return found
 
@@ -72,7 +70,3 @@ def _derivatives(material: Material) -> dict[str, Tensor]:
 def _share(lengths: Tensor, number: int) -> float | None:
     total = float(lengths.sum())
     return float(lengths[number].sum()) / total if total > 0 else None
-
-
-def _mean(values: Tensor) -> float | None:
-    return float(values.mean()) if len(values) else None

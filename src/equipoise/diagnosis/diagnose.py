@@ -23,15 +23,15 @@ from equipoise.diagnosis.dynamics import Dynamics, read_dynamics
 from equipoise.diagnosis.generalisation import Generalisation, measure_generalisation
 from equipoise.diagnosis.information import Information, measure_information
 from equipoise.diagnosis.material import Material, Said, gather, observe, part_of
+from equipoise.diagnosis.residuals import Residuals, measure_residuals
 from equipoise.diagnosis.robustness import Curve, measure_robustness
 from equipoise.diagnosis.samples import Decisions, measure_samples
 from equipoise.diagnosis.verdict import Verdict, judge
 from equipoise.errors import ConfigError, DataError
-from equipoise.evaluation.metrics import class_report, classification_metrics
 from equipoise.files import finite, read_lines
-from equipoise.functional.metrics import confusion
 from equipoise.nn.multimodal import MultimodalModel
-from equipoise.run import METRICS, Run, Source, fit, load
+from equipoise.preparation import Source
+from equipoise.run import METRICS, Run, fit, load
 
 JOINT, ALONE = "joint", "unimodal"
 """Plain training, and the method that trains each modality in a model of its own."""
@@ -43,9 +43,9 @@ class Output:
 
     Attributes:
         samples: How many there are.
-        metrics: The metrics of :data:`equipoise.evaluation.metrics.METRICS`; None where one is not defined.
-        classes: Precision, recall, F1 and samples of each class.
-        confusion: Counts; the row is the true class, the column the predicted one.
+        metrics: What :func:`equipoise.evaluation.metrics.task_metrics` gives for the task; None where one is not defined.
+        classes: Precision, recall, F1 and samples of each class or label; R², errors and correlation of each number.
+        confusion: Counts; the row is the true class, the column the predicted one. Empty for labels and numbers.
     """
 
     samples: int
@@ -58,21 +58,26 @@ class Output:
 class Diagnosis:
     """Everything that was measured; :meth:`to_json` turns it into plain data.
 
-    Scores are balanced accuracies on the judged samples (the test part), whose guess is one over the number of classes;
-    losses and information are in nats; intervals are 95 % over resamples of the samples.
+    Scores are taken on the judged samples (the test part): balanced accuracies of classes, those of labels averaged over them,
+    R² of numbers (see :mod:`equipoise.diagnosis.verdict`). Losses and information are in nats, losses of numbers half squared
+    standardised errors; intervals are 95 % over resamples of the samples.
 
     Attributes:
         equipoise: Version that made the diagnosis.
         run: What is diagnosed: ``method`` with its hyper-parameters, ``folder``, ``options``, ``versions``, ``notes`` and more of
             the run's summary.
-        data: ``name``, ``classes``, ``samples`` per part, ``present`` per modality and part, ``split``, ``fingerprint``.
+        terms: The words of the task (:class:`~equipoise.diagnosis.grading.base.Terms`), ``targets`` (how many there are, such as
+            ``3 classes``) and ``chance``, the score of a guess.
+        data: ``name``, ``classes``, ``samples`` per part, ``present`` per modality and part, ``of_class`` (samples of each class
+            or label per part), ``ranges`` (of numbers), ``split``, ``fingerprint``.
         verdict: What is wrong, by the rules of :mod:`equipoise.diagnosis.verdict`.
-        outputs: Metrics and confusion of the fused output (``fused``) and of each modality's own.
+        outputs: Metrics (and confusion of classes) of the fused output (``fused``) and of each modality's own.
         capacity: Per modality what it reaches alone and inside the model.
         generalisation: Per output how it does on new samples.
         coalitions: By each way to take modalities away what coalitions reach and modalities contribute.
-        information: What outputs tell about the class.
-        calibration: Per output whether its confidence can be believed.
+        information: What outputs tell about the target.
+        calibration: Per output whether its confidence can be believed; empty for numbers.
+        residuals: Per number and output where predictions are off; empty for classes and labels.
         decision: Per modality its weight in the decision layer.
         robustness: Curves under noise, absence and shuffling.
         samples: Which modality decided, sample by sample.
@@ -83,6 +88,7 @@ class Diagnosis:
 
     equipoise: str
     run: dict[str, Any]
+    terms: dict[str, Any]
     data: dict[str, Any]
     verdict: Verdict
     outputs: dict[str, Output]
@@ -91,6 +97,7 @@ class Diagnosis:
     coalitions: dict[str, Contributions]
     information: Information
     calibration: dict[str, Calibration]
+    residuals: list[Residuals]
     decision: dict[str, Decision]
     robustness: list[Curve]
     samples: Decisions
@@ -126,7 +133,7 @@ def diagnose(
         The diagnosis.
 
     Raises:
-        DataError: These are not the data that the run was trained on, or the test part has fewer than two classes.
+        DataError: These are not the data that the run was trained on, or the targets of the test part are all the same.
         ConfigError: The run ``alone`` is none of the method ``unimodal`` or belongs to another split, or is left out where the
             encoders are the user's own.
         RunError: A folder is not a finished run.
@@ -138,7 +145,6 @@ def diagnose(
         (['mean', 'error', 'worst'], 113)
     """
     run = run if isinstance(run, Run) else load(run)
-    run.predictor.schema.require_classes("a diagnosis")
     source = data if data is not None else run.config["data"]["source"]
     if source is None:
         raise DataError("the run was trained on data in memory; pass them again to diagnose it")
@@ -176,14 +182,16 @@ def _judged(run: Run, material: Material, alone_train: Said, alone_judged: Said,
     return Diagnosis(
         __version__,
         _facts(run),
+        _terms(material),
         _data(run, material),
-        judge(capacity, coalitions["mask"], generalisation, material.chance, dynamics),
+        judge(capacity, coalitions["mask"], generalisation, material.chance, dynamics, material.grading.terms),
         _outputs(material),
         capacity,
         generalisation,
         coalitions,
         measure_information(material),
         measure_calibration(material),
+        measure_residuals(material),
         measure_decision(material),
         measure_robustness(material),
         measure_samples(material),
@@ -210,8 +218,6 @@ def diagnose_data(
     """
     if "method" in options:
         raise ConfigError("a diagnosis of data trains joint; leave out the method, or fit it and diagnose the run")
-    if isinstance(data, Dataset):
-        data.schema.require_classes("a diagnosis")
     with TemporaryDirectory() as folder:
         run = fit(data, method=JOINT, out=Path(folder) / JOINT, progress=progress, **options)
         dataset = data if isinstance(data, Dataset) else run.predictor.read(data, labelled=True)
@@ -259,6 +265,11 @@ def _facts(run: Run) -> dict[str, Any]:
     }
 
 
+def _terms(material: Material) -> dict[str, Any]:
+    terms = material.grading.terms
+    return {**asdict(terms), "targets": terms.count(len(material.classes)), "chance": material.chance}
+
+
 def _data(run: Run, material: Material) -> dict[str, Any]:
     parts = {"train": material.train, "test": material.judged}
     return {
@@ -268,32 +279,30 @@ def _data(run: Run, material: Material) -> dict[str, Any]:
         "modalities": list(material.names),
         "samples": run.summary["samples"],
         "present": {part: {name: int(said.present[name].sum()) for name in material.names} for part, said in parts.items()},
-        "of_class": {
-            part: dict(zip(material.classes, said.target.bincount(minlength=len(material.classes)).tolist(), strict=True))
-            for part, said in parts.items()
-        },
+        "of_class": {part: material.grading.counts(said.target) for part, said in parts.items()},
+        "ranges": {part: material.grading.ranges(said.target) for part, said in parts.items()},
     }
 
 
 def _outputs(material: Material) -> dict[str, Output]:
     judged = material.judged
     every = torch.ones(len(judged.target), dtype=torch.bool)
-    found = {"fused": _output(material.classes, judged, judged.fused, every)}
-    return found | {name: _output(material.classes, judged, judged.own[name], judged.present[name]) for name in material.seen}
+    found = {"fused": _output(material, judged.fused, every)}
+    return found | {name: _output(material, judged.own[name], judged.present[name]) for name in material.seen}
 
 
-def _output(classes: tuple[str, ...], judged: Said, said: Tensor, rows: Tensor) -> Output:
-    probabilities, target = said[rows].exp().numpy(), judged.target[rows]
+def _output(material: Material, said: Tensor, rows: Tensor) -> Output:
+    grading, said, target = material.grading, said[rows], material.judged.target[rows]
     return Output(
         int(rows.sum()),
-        classification_metrics(probabilities, target.numpy()),
-        class_report(probabilities, target.numpy(), classes),
-        confusion(said[rows].argmax(1), target, len(classes)).tolist(),
+        grading.metrics(said, target),
+        grading.rows(said, target),
+        grading.confusion(grading.decide(said), target),
     )
 
 
 def _notes(material: Material, dynamics: Dynamics | None) -> list[str]:
-    notes = []
+    notes = material.grading.notes(material.judged.target)
     absent = [name for name in material.names if name not in material.seen]
     if absent:
         notes.append(f"no test sample has {', '.join(absent)}, so nothing is said about it")

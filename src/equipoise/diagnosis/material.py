@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,8 +15,10 @@ from equipoise.batch import Outputs
 from equipoise.data.dataset import Dataset
 from equipoise.data.fingerprint import fingerprint
 from equipoise.data.loader import Part
+from equipoise.diagnosis.grading import GRADINGS, Grading, make_grading
+from equipoise.diagnosis.grading.classes import log_probabilities
 from equipoise.errors import DataError
-from equipoise.functional.bootstrap import balanced_mean, bootstrap, interval
+from equipoise.functional.bootstrap import bootstrap, interval
 from equipoise.inference.predictor import Predictor
 from equipoise.nn.multimodal import MultimodalModel
 from equipoise.run import Run
@@ -38,22 +41,6 @@ class Estimate:
     high: float
 
 
-def balanced_estimates(values: Tensor, target: Tensor, groups: Tensor | None = None) -> list[Estimate]:
-    """Return the class-balanced mean of each row, with its interval over resamples of the samples, or of their groups.
-
-    All rows see the same resamples: the interval of a row of differences is that of a paired comparison.
-
-    Args:
-        values: Values of shape (rows, samples), such as hits.
-        target: Class codes of shape (samples,).
-        groups: Group of each sample, codes of shape (samples,); None where samples are independent.
-    """
-    if not len(values):
-        return []
-    drawn = bootstrap(lambda counts: balanced_mean(values, target, counts), len(target), RESAMPLES, groups=groups)
-    return [Estimate(*row) for row in torch.vstack([balanced_mean(values, target), interval(drawn)]).T.tolist()]
-
-
 @dataclass(frozen=True)
 class Said:
     """What a model says about some labelled samples; beside outputs and part, everything is on the CPU.
@@ -62,9 +49,10 @@ class Said:
         ids: Sample ids of shape (samples,).
         part: The prepared samples.
         outputs: What the model gave.
-        target: Class codes of shape (samples,).
+        target: Targets, one per sample, as in :class:`~equipoise.data.dataset.Dataset`.
         present: Per modality which samples have it.
         group: Codes of the groups that samples belong to, of shape (samples,), where the data state groups.
+        read: Turns logits into what is said, see :meth:`equipoise.diagnosis.grading.base.Grading.read`.
     """
 
     ids: NDArray[np.str_]
@@ -73,6 +61,7 @@ class Said:
     target: Tensor
     present: dict[str, Tensor]
     group: Tensor | None = None
+    read: Callable[[Tensor], Tensor] = log_probabilities
 
     def groups(self, rows: Tensor | None = None) -> Tensor | None:
         """Return the groups that intervals resample: None where samples are independent, or where there is one group only.
@@ -87,27 +76,18 @@ class Said:
 
     @cached_property
     def fused(self) -> Tensor:
-        """Log-probabilities of the fused output, float64 of shape (samples, classes)."""
-        return log_probabilities(self.outputs.logits)
+        """What the fused output says (log-probabilities, log-odds, standardised numbers), float64 of shape (samples, outputs)."""
+        return self.read(self.outputs.logits)
 
     @cached_property
     def own(self) -> dict[str, Tensor]:
-        """Log-probabilities of each modality's own output, float64 of shape (samples, classes)."""
-        return {name: log_probabilities(value) for name, value in self.outputs.unimodal.items()}
+        """What each modality says by itself, likewise."""
+        return {name: self.read(value) for name, value in self.outputs.unimodal.items()}
 
     @cached_property
     def features(self) -> dict[str, Tensor]:
         """Features of each modality, of shape (samples, width)."""
         return {name: value.float().cpu() for name, value in self.outputs.features.items()}
-
-    def hits(self, said: Tensor) -> Tensor:
-        """Return which samples some log-probabilities (or codes of shape (samples,)) get right, 0 or 1 as float64."""
-        return ((said.argmax(-1) if said.ndim > 1 else said) == self.target).double()
-
-
-def log_probabilities(logits: Tensor) -> Tensor:
-    """Return log-probabilities in double precision, on the CPU."""
-    return logits.detach().cpu().double().log_softmax(-1)
 
 
 def observe(predictor: Predictor, dataset: Dataset) -> Said:
@@ -124,7 +104,8 @@ def observe(predictor: Predictor, dataset: Dataset) -> Said:
     part = predictor.part(dataset)
     present = {name: torch.from_numpy(mask) for name, mask in dataset.present.items()}
     target, group = torch.from_numpy(dataset.target), None if part.group is None else part.group.cpu()
-    return Said(dataset.ids, part, predictor.outputs(part), target, present, group)
+    read = GRADINGS[predictor.task.name].read
+    return Said(dataset.ids, part, predictor.outputs(part), target, present, group, read)
 
 
 @dataclass(frozen=True)
@@ -148,13 +129,34 @@ class Material:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The classes, in the order of their codes."""
+        """The classes in the order of their codes, the labels, or the names of the numbers."""
         return self.predictor.schema.classes
 
-    @property
+    @cached_property
+    def grading(self) -> Grading:
+        """How predictions are judged."""
+        return make_grading(self.predictor.task, self.classes, self.train.target)
+
+    @cached_property
     def chance(self) -> float:
-        """The score of guessing."""
-        return 1 / len(self.classes)
+        """The score of guessing about the judged samples."""
+        return self.grading.chance(self.judged.target)
+
+    def estimates(self, values: Tensor, target: Tensor, groups: Tensor | None = None) -> list[Estimate]:
+        """Return the score of each row, with its interval over resamples of the samples, or of their groups.
+
+        All rows see the same resamples: the interval of a row of differences is that of a paired comparison.
+
+        Args:
+            values: What samples give to a score, of shape (rows, samples) or (rows, samples, outputs).
+            target: Their targets.
+            groups: Group of each sample, codes of shape (samples,); None where samples are independent.
+        """
+        if not len(values):
+            return []
+        mean = self.grading.mean
+        drawn = bootstrap(lambda counts: mean(values, target, counts), len(target), RESAMPLES, groups=groups)
+        return [Estimate(*row) for row in torch.vstack([mean(values, target), interval(drawn)]).T.tolist()]
 
     @cached_property
     def seen(self) -> tuple[str, ...]:
@@ -194,11 +196,10 @@ def gather(run: Run, dataset: Dataset) -> Material:
     """Pass the training and the test part of a run through its model.
 
     Raises:
-        DataError: These are other data, or the test part has samples of fewer than two classes.
+        DataError: These are other data, or the targets of the test part are all the same.
     """
     train, judged = (observe(run.predictor, part_of(run, dataset, name)) for name in ("train", "test"))
-    codes = judged.target.unique().tolist()
-    if len(codes) < 2:
-        names = ", ".join(repr(run.predictor.schema.classes[code]) for code in codes)
-        raise DataError(f"the test part has samples of one class only ({names}), a diagnosis needs at least two")
-    return Material(run.predictor, train, judged)
+    material = Material(run.predictor, train, judged)
+    if wrong := material.grading.check(judged.target):
+        raise DataError(f"the test part has {wrong}")
+    return material

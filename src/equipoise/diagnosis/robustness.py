@@ -9,7 +9,7 @@ from functools import partial
 import torch
 
 from equipoise.data.loader import Part
-from equipoise.diagnosis.material import Estimate, Material, balanced_estimates, log_probabilities
+from equipoise.diagnosis.material import Estimate, Material
 from equipoise.evaluation.robustness import noisy, shuffled, thinned
 
 NOISE = (0.0, 0.5, 1.0, 2.0, 4.0)
@@ -25,7 +25,7 @@ class Curve:
         kind: ``noise`` (level: standard deviations added to standardised inputs; not of text as terms or tokens), ``absence``
             (level: share of the samples that lose the modality; one that has no other keeps it) or ``shuffling`` (level: 0 or 1).
         levels: The levels; 0 is undisturbed.
-        scores: Balanced accuracy of the fused output at each level.
+        scores: Score of the fused output at each level.
     """
 
     modality: str
@@ -56,8 +56,8 @@ def measure_robustness(material: Material) -> list[Curve]:
 
 
 def _curve(material: Material, modality: str, kind: str, levels: tuple[float, ...], change: Callable[[float], Part]) -> Curve:
-    judged = material.judged
+    judged, grading = material.judged, material.grading
     said = [judged.fused]  # at level 0
-    said += [log_probabilities(material.predictor.outputs(change(level)).logits) for level in levels[1:]]
-    scores = balanced_estimates(torch.stack([judged.hits(item) for item in said]), judged.target, judged.groups())
-    return Curve(modality, kind, levels, tuple(scores))
+    said += [grading.read(material.predictor.outputs(change(level)).logits) for level in levels[1:]]
+    values = grading.values(grading.decide(torch.stack(said)), judged.target)
+    return Curve(modality, kind, levels, tuple(material.estimates(values, judged.target, judged.groups())))

@@ -46,8 +46,10 @@ class Spread:
         splits: Number of different splits among them.
         verdicts: How many runs got each verdict.
         states: Per modality how many runs found it in each state (``starved``, ``held``, ``over-fed``, ``unclear``).
-        values: Per modality the numbers of :data:`CAPACITY` and ``shapley`` (absent by mask), as balanced accuracies; under
-            ``whole model`` ``balanced_accuracy`` and ``macro_f1`` of the fused output and the equilibrium ``deviation``.
+        key: What models are compared by, such as ``balanced_accuracy``.
+        score: The same in words.
+        values: Per modality the numbers of :data:`CAPACITY` and ``shapley`` (absent by mask), as scores; under ``whole model``
+            the score of the fused output (``balanced_accuracy``, ``r2``), its main metric and the equilibrium ``deviation``.
     """
 
     method: str
@@ -57,6 +59,8 @@ class Spread:
     splits: int
     verdicts: dict[str, int]
     states: dict[str, dict[str, int]]
+    key: str
+    score: str
     values: dict[str, dict[str, Varied]]
 
 
@@ -100,6 +104,8 @@ def _spread(group: Sequence[Data]) -> Spread:
         splits=len({item["data"]["split_hash"] for item in group}),
         verdicts=dict(Counter(item["verdict"]["headline"] for item in group)),
         states={name: dict(counts) for name, counts in states.items()},
+        key=group[0]["terms"]["key"],
+        score=group[0]["terms"]["score"],
         values={
             place: {name: _varied(several) for name, several in numbers.items() if len(several) > 1}
             for place, numbers in values.items()
@@ -114,8 +120,10 @@ def _numbers(item: Data) -> Iterator[tuple[str, str, float | None]]:
         for name in CAPACITY:
             yield capacity["modality"], name, capacity[name]["value"]
         yield capacity["modality"], "shapley", masked["shapley"][capacity["modality"]]["value"]
-    for name in ("balanced_accuracy", "macro_f1"):
-        yield WHOLE, name, item["outputs"]["fused"]["metrics"][name]
+    terms = item["terms"]
+    yield WHOLE, terms["key"], item["generalisation"]["fused"]["score"]["value"]
+    if terms["main"] != terms["key"]:
+        yield WHOLE, terms["main"], item["outputs"]["fused"]["metrics"][terms["main"]]
     yield WHOLE, "deviation", masked["deviation"]["value"]
 
 

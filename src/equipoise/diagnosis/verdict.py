@@ -1,16 +1,30 @@
 """A verdict by stated rules: what is wrong with a model, which numbers say so, and which methods address it.
 
-Scores are balanced accuracies on samples that training never saw, intervals are 95 % over resamples of these samples. They are
-not corrected for the number of modalities. With ``chance`` one over the number of classes:
+Scores are taken on samples that training never saw, intervals are 95 % over resamples of these samples. They are not corrected
+for the number of modalities. What a score is, and ``chance``, the score of knowing nothing, depend on the task:
+
+==================  ============================================  =======================================================
+task                score                                         chance
+==================  ============================================  =======================================================
+``classification``  balanced accuracy                             one over the number of classes
+``ordinal``         balanced accuracy                             one over the number of classes
+``multilabel``      balanced accuracy of each label, averaged     one half, whatever the frequencies of the labels
+``regression``      R²                                            R² of saying the mean of the training targets: about 0
+==================  ============================================  =======================================================
+
+Each is 1 for what is always right. R² is the square of a correlation: it is small where accuracies are not, so that one limit is
+lower for it. The rules:
 
 ``uninformative: NAMES``
     Modality m tells next to nothing: in a model of its own neither head nor probe is shown to beat chance (the lower ends of
-    both intervals are at most chance) and neither can be far above it (the upper ends are at most ``chance + 0.2 (1 - chance)``),
-    and the model is not shown to lose without m (the interval of the score that it loses reaches 0 or below).
+    both intervals are at most chance) and neither can be far above it (the upper ends are at most ``chance + 0.2 (1 - chance)``;
+    of R² ``chance + 0.1 (1 - chance)``), and the model is not shown to lose without m (the interval of the score that it loses
+    reaches 0 or below).
 
 ``starved: NAMES``
     Modality m is not uninformative, and its encoder learned less inside than alone: the gap of linear probes on frozen features
-    (alone minus inside) is more than 5 % of what the modality tells alone, ``alone - chance``, with its interval above 0.
+    (alone minus inside) is more than 5 % of what the modality tells alone, ``alone - chance``, with its interval above 0. What
+    tells nothing alone (at most chance) has nothing to lose.
 
 ``conflicting``
     The model is better without a modality: the score rises by more than 0.01 when it is taken away by the mask, with its
@@ -19,9 +33,10 @@ not corrected for the number of modalities. With ``chance`` one over the number 
     over the epochs.
 
 ``over-fitted: NAMES``
-    Modality m says more than it knows: the loss of its own output is below the entropy of the classes on the training samples,
-    but above it on new ones (interval above 0), where saying how frequent each class is would be better; and it is right less
-    often there (the interval of the score is below the score of training).
+    Modality m says more than it knows: the loss of its own output is below that of the best answer that is the same for all
+    samples (how frequent each class or label is, or the mean of the numbers) on the training samples, but above it on new ones
+    (interval above 0), where that answer would be better; and its score is less there (the interval is below the score of
+    training).
 
 ``balanced``
     None of these was found. What samples are too few to decide is said beside it: modalities whose encoder lost (or won) more
@@ -34,16 +49,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from statistics import mean, stdev
 
 from equipoise.diagnosis.capacity import Capacity
 from equipoise.diagnosis.coalitions import Contributions
 from equipoise.diagnosis.dynamics import Dynamics
 from equipoise.diagnosis.generalisation import Generalisation
+from equipoise.diagnosis.grading import Terms
+from equipoise.diagnosis.grading.classes import ClassGrading
 from equipoise.diagnosis.material import Estimate
-
-FAR = 0.2
-"""An uninformative modality is at most this share of the way from chance to perfection."""
+from equipoise.methods.base import METHODS
 
 MEASUREMENTS = 5
 """Gradients are judged from this many measurements."""
@@ -105,7 +121,7 @@ class Finding:
         kind: ``starved``, ``conflicting``, ``uninformative`` or ``over-fitted``.
         modalities: Which modalities are concerned.
         evidence: The numbers that say so.
-        methods: Methods that address it, each with the reason.
+        methods: Methods for the task that address it, each with the reason; empty where there are none.
     """
 
     kind: str
@@ -137,6 +153,7 @@ def judge(
     generalisation: Mapping[str, Generalisation],
     chance: float,
     dynamics: Dynamics | None = None,
+    terms: Terms = ClassGrading.terms,
 ) -> Verdict:
     """Apply the rules of this module.
 
@@ -146,8 +163,9 @@ def judge(
         generalisation: How each output does on new samples.
         chance: Score of guessing.
         dynamics: The course of training, where it was logged.
+        terms: The words of the task.
     """
-    silent = [item for item in capacities if _tells_nothing(item, contributions.removal[item.modality], chance)]
+    silent = [item for item in capacities if _tells_nothing(item, contributions.removal[item.modality], chance, terms.far)]
     starved = [item for item in capacities if item.state == "starved" and item not in silent]
     found = {
         "starved": [
@@ -155,12 +173,13 @@ def judge(
         ],
         "conflicting": _conflicts(contributions, dynamics) if len(capacities) > 1 else [],
         "uninformative": [
-            Evidence(item.modality, f"score of a model of its own (chance: {chance:.2f})", item.alone) for item in silent
+            Evidence(item.modality, f"score of a model of its own (chance: {round(chance, 2) + 0:.2f})", item.alone)
+            for item in silent
         ],
-        "over-fitted": _over_fitted(generalisation, [item.modality for item in capacities]),
+        "over-fitted": _over_fitted(generalisation, [item.modality for item in capacities], terms),
     }
     findings = tuple(
-        Finding(kind, tuple(dict.fromkeys(item.modality for item in evidence)), tuple(evidence), REMEDIES[kind])
+        Finding(kind, tuple(dict.fromkeys(item.modality for item in evidence)), tuple(evidence), remedies(kind, terms.task))
         for kind, evidence in found.items()
         if evidence
     )
@@ -173,8 +192,18 @@ def judge(
     return Verdict(headline, findings, unclear, _text(headline, findings, unclear, capacities))
 
 
-def _tells_nothing(item: Capacity, removal: Estimate, chance: float) -> bool:
-    scores, limit = (item.alone, item.alone_probe), chance + FAR * (1 - chance)
+def remedies(kind: str, task: str) -> tuple[tuple[str, str], ...]:
+    """Return the methods for a task that address a finding, each with the reason.
+
+    Example:
+        >>> [name for name, _ in remedies("starved", "regression")]
+        ['joint_unimodal', 'aug']
+    """
+    return tuple(item for item in REMEDIES[kind] if task in METHODS.get(item[0]).card.tasks)
+
+
+def _tells_nothing(item: Capacity, removal: Estimate, chance: float, far: float) -> bool:
+    scores, limit = (item.alone, item.alone_probe), chance + far * (1 - chance)
     return removal.low <= 0 and all(score.low <= chance and score.high <= limit for score in scores)
 
 
@@ -194,9 +223,9 @@ def _conflicts(contributions: Contributions, dynamics: Dynamics | None) -> list[
     return found
 
 
-def _over_fitted(generalisation: Mapping[str, Generalisation], names: Sequence[str]) -> list[Evidence]:
+def _over_fitted(generalisation: Mapping[str, Generalisation], names: Sequence[str], terms: Terms) -> list[Evidence]:
     return [
-        Evidence(name, "loss above that of the class frequencies on new samples, in nats", generalisation[name].excess)
+        Evidence(name, f"loss above that of the {terms.constant} on new samples, {terms.unit}", generalisation[name].excess)
         for name in names
         if generalisation[name].train_loss < generalisation[name].entropy
         and generalisation[name].excess.low > 0
@@ -210,6 +239,8 @@ def _title(finding: Finding) -> str:
 
 def _number(evidence: Evidence) -> str:
     found = evidence.estimate
+    if isnan(found.value):
+        return f"{evidence.modality}: {evidence.words} is not defined"
     return f"{evidence.modality}: {evidence.words} {found.value:.3f} (95 %: {found.low:.3f} to {found.high:.3f})"
 
 
@@ -217,9 +248,12 @@ def _text(headline: str, findings: Sequence[Finding], unclear: Sequence[Evidence
     sentences = [f"{headline[0].upper()}{headline[1:]}."]
     for finding in findings:
         sentences.append(f"{finding.kind.capitalize()} by these numbers: {'; '.join(map(_number, finding.evidence))}.")
-        name, reason = finding.methods[0]
-        others = ", ".join(other for other, _ in finding.methods[1:])
-        sentences.append(f"Try {name}: {reason}{f' (or {others})' if others else ''}.")
+        if finding.methods:
+            name, reason = finding.methods[0]
+            others = ", ".join(other for other, _ in finding.methods[1:])
+            sentences.append(f"Try {name}: {reason}{f' (or {others})' if others else ''}.")
+        elif finding.kind == "uninformative":
+            sentences.append("Leave it out, or look at the data.")
     if not findings:
         sentences.append("No encoder is shown to have learned less than alone, and the model loses nothing by any modality.")
     if unclear:

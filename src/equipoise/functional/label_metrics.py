@@ -48,6 +48,43 @@ def subset_accuracy(predicted: Tensor, target: Tensor) -> Tensor:
     return (predicted == target).all(-1).double().mean(-1)
 
 
+def balanced_label_mean(values: Tensor, target: Tensor, counts: Tensor | None = None) -> Tensor:
+    """Return means over samples that are averaged over both sides of each label, and then over labels.
+
+    ``1/L sum_l (mean of v_l over the samples that have l + mean of v_l over those that have not) / 2``, over the L labels that
+    some samples have and others have not: where the values are hits, the balanced accuracy of each label, averaged. It is linear
+    in the values; whoever knows nothing has one half, however frequent the labels are.
+
+    Args:
+        values: Values of shape (variables, samples, labels).
+        target: Labels, 0 or 1 of shape (samples, labels).
+        counts: How often each sample counts, of shape (resamples, samples); once by default.
+
+    Returns:
+        Means of shape (variables,), or (resamples, variables) where counts are given; nan where no label has both sides.
+
+    References:
+        Brodersen, Ong, Stephan and Buhmann, "The balanced accuracy and its posterior distribution", ICPR 2010.
+
+    Example:
+        >>> hits = torch.tensor([[[1.0], [1.0], [0.0], [1.0]]], dtype=torch.float64)
+        >>> balanced_label_mean(hits, torch.tensor([[1.0], [0.0], [0.0], [0.0]]))
+        tensor([0.8333], dtype=torch.float64)
+    """
+    every = torch.ones(1, len(target), dtype=values.dtype) if counts is None else counts.to(values.dtype)
+    total, labels = every.new_zeros(len(every), len(values)), every.new_zeros(len(every), 1)
+    for hits, truth in zip(values.unbind(2), (target > 0.5).unbind(1), strict=True):
+        both, mean = every.new_ones(len(every), 1, dtype=torch.bool), torch.zeros_like(total)
+        for side in (truth, ~truth):
+            weight = every[:, side].sum(1, keepdim=True)
+            mean += every[:, side] @ hits[:, side].T / weight.clamp_min(1) / 2
+            both &= weight > 0
+        total += torch.where(both, mean, 0.0)
+        labels += both
+    means = total / labels
+    return means[0] if counts is None else means
+
+
 def summaries(logits: Tensor, target: Tensor) -> list[dict[str, float]]:
     """Return the metrics of an epoch of several predictions of the same samples.
 

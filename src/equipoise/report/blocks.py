@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 from markupsafe import Markup
 
+from equipoise.report.svg import Point
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -138,12 +140,14 @@ def number(value: float | None) -> str:
 
 
 def within(estimate: Mapping[str, float | None]) -> str:
-    """Return an estimate as text with its interval.
+    """Return an estimate as text with its interval; a dash where there is none.
 
     Example:
         >>> within({"value": 0.5, "low": 0.4, "high": 0.625})
         '0.500 (0.400 to 0.625)'
     """
+    if estimate["value"] is None:
+        return number(None)
     return f"{number(estimate['value'])} ({number(estimate['low'])} to {number(estimate['high'])})"
 
 
@@ -166,3 +170,8 @@ def cell(value: Any) -> Cell:
 def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], search: bool = False) -> Table:
     """Return a table of values, see :func:`cell`."""
     return Table(caption, tuple(columns), tuple(tuple(map(cell, row)) for row in rows), search)
+
+
+def point_of(value: Mapping[str, float | None] | float | None) -> Point:
+    """Return what a picture draws of a number: with the ends of its interval where it has one."""
+    return (value["value"], value["low"], value["high"]) if isinstance(value, Mapping) else (value, None, None)

@@ -173,6 +173,31 @@ def reliability(
     return picture(f"reliability curve: {title}", size + 44, *parts, tag("g", *drawn, class_="s0 dots"))
 
 
+def against(title: str, true: Sequence[float], predicted: Sequence[float], named: str) -> Markup:
+    """Draw predicted numbers against true ones, with the line on which they are equal.
+
+    Args:
+        title: What is shown.
+        true: True numbers.
+        predicted: Predicted ones.
+        named: What the numbers are.
+    """
+    size = 240
+    ends = [*true, *predicted] or [0.0, 1.0]
+    x, ticks = axis([min(ends), max(ends)], LEFT, LEFT + size)
+    y, _ = axis([min(ends), max(ends)], size + 10, 10)
+    parts = [tag("line", x1=LEFT, x2=LEFT + size, y1=y(tick), y2=y(tick), class_="grid") for tick in ticks]
+    parts += [svg.text(f"{tick:g}", LEFT - 4, y(tick) + 4, class_="tick", text_anchor="end") for tick in ticks]
+    parts += [svg.text(f"{tick:g}", x(tick), size + 24, class_="tick", text_anchor="middle") for tick in ticks]
+    parts.append(tag("line", x1=x(ticks[0]), y1=y(ticks[0]), x2=x(ticks[-1]), y2=y(ticks[-1]), class_="mark"))
+    parts.append(svg.text(f"{short(named, 30)}, true", x(ticks[-1]), size + 38, class_="tick", text_anchor="end"))
+    drawn = [
+        tag("circle", tag("title", f"true {truth:.4g}, predicted {said:.4g}"), cx=x(truth), cy=y(said), r=3)
+        for truth, said in zip(true, predicted, strict=True)
+    ]
+    return picture(f"predicted against true numbers: {title}", size + 44, *parts, tag("g", *drawn, class_="s0 dots"))
+
+
 def heat(
     title: str,
     rows: Sequence[str],

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from equipoise.diagnosis.spread import WHOLE, Spread, Varied, spreads
 from equipoise.report import charts
-from equipoise.report.blocks import Block, Cell, Figure, Section, Table, Words, table, within
-from equipoise.report.sections import METRICS, Data, point_of
+from equipoise.report.blocks import Block, Cell, Figure, Section, Table, Words, point_of, table, within
+from equipoise.report.sections import Data, metrics_of
 
 
 def comparison(found: Sequence[Data]) -> Section:
@@ -17,18 +17,19 @@ def comparison(found: Sequence[Data]) -> Section:
         found: Their diagnoses as plain data.
     """
     names = titles(found)
+    metrics = {key: words for item in found for key, words in metrics_of(item).items()}
     rows = [
         (
             name,
             item["data"]["name"],
             item["verdict"]["headline"],
-            *(item["outputs"]["fused"]["metrics"][key] for key in METRICS),
+            *(item["outputs"]["fused"]["metrics"].get(key) for key in metrics),
             item["coalitions"]["mask"]["deviation"],
             float(item["run"]["seconds"]),
         )
         for name, item in zip(names, found, strict=True)
     ]
-    heads = ("run", "data", "verdict", *METRICS.values(), "deviation", "seconds")
+    heads = ("run", "data", "verdict", *metrics.values(), "deviation", "seconds")
     blocks: list[Block] = [table("Fused output on the test part", heads, rows)]
     modalities = list(dict.fromkeys(item["modality"] for run in found for item in run["capacity"]))
     for key, words in (("inside", "own output"), ("inside_probe", "linear probe")):
@@ -66,7 +67,7 @@ def _spread(item: Spread) -> Table:
     splits = "one split" if item.splits == 1 else f"{item.splits} splits"
     caption = (
         f"{item.method} on {item.data}: mean ± standard deviation over {item.runs} runs on {splits}. Verdicts: {verdicts}. Fused "
-        f"balanced accuracy {_varied(whole.get('balanced_accuracy')).text}, equilibrium deviation "
+        f"{item.score} {_varied(whole.get(item.key)).text}, equilibrium deviation "
         f"{_varied(whole.get('deviation')).text}"
     )
     return table(caption, ("modality", "state", *heads.values()), rows)

@@ -58,7 +58,7 @@ def sets(summary: Data) -> list[Article]:
     Args:
         summary: What :func:`equipoise.benchmark.summary.summarize` returned.
     """
-    return [_set(item, number, summary) for number, item in enumerate(summary["tables"], start=1)]
+    return [_set(item, number, {**summary, "metric": item["metric"]}) for number, item in enumerate(summary["tables"], start=1)]
 
 
 def closing(summary: Data, origin: Origin) -> list[Section]:
@@ -77,19 +77,23 @@ def _overview(summary: Data, origin: Origin) -> Section:
     counts += [f"{origin.left} are not done yet"] if origin.left else []
     data = {item["set"] for item in tables} | {item["set"] for item in summary["failed"]}
     blocks: list[Block] = [
-        Words(f"{_many(len(summary['best_first']), 'method')} on {_many(len(data), 'data set')}: {', '.join(counts)}.")
+        Words(f"{many(len(summary['best_first']), 'method')} on {many(len(data), 'data set')}: {', '.join(counts)}.")
     ]
     if tables:
-        heads = ("method", *(_name(item) for item in tables), *(["mean rank"] if summary["ranking"] else []))
+        named = [_name(item) + ("" if summary["metric"] else f", {_metric(item)}") for item in tables]
+        heads = ("method", *named, *(["mean rank"] if summary["ranking"] else []))
         ranking = summary["ranking"]
         ranks = dict(zip(ranking["methods"], ranking["ranks"], strict=True)) if ranking else {}
-        columns = [{line["name"]: _marked(line, item, summary["metric"]) for line in item["lines"]} for item in tables]
+        columns = [{line["name"]: _marked(line, item) for line in item["lines"]} for item in tables]
         scores = [
             (name, *(column.get(name, "-") for column in columns), *([_two(ranks.get(name))] if ranking else []))
             for name in summary["best_first"]
         ]
         blocks.append(_table(f"{metric} by method and data set", heads, scores, search=len(scores) > MANY))
-        blocks.append(Words("* the best on these data; ° not significantly worse than that."))
+        words = "* the best on these data; ° not significantly worse than that."
+        if len(data) > 1 and not ranking:
+            words += " There are no mean ranks: they need two methods that ran on every data set, and two data sets."
+        blocks.append(Words(words))
         about = [
             (
                 _name(item),
@@ -104,14 +108,25 @@ def _overview(summary: Data, origin: Origin) -> Section:
         parts = tuple(f"{part} samples" for part in tables[0]["samples"])
         blocks.append(_table("Data sets", ("data", *parts, "modalities", "folds", "seeds", "methods"), about))
     if summary["failed"]:
-        failed = [(row["set"], row["method"], row["fold"], row["seed"], row["error"]) for row in summary["failed"]]
-        blocks.append(_table("Runs that failed", ("data", "method", "fold", "seed", "error"), failed))
+        blocks.append(_table("Runs that failed", ("data", "method", "fold", "seed", "error"), _failed(summary)))
+    scored = metric if summary["metric"] else "the main metric of each data set"
     intro = (
-        f"Scores are {metric} on the test parts, means over folds and seeds. Intervals are 95 % and tests paired over the same "
+        f"Scores are {scored} on the test parts, means over folds and seeds. Intervals are 95 % and tests paired over the same "
         "folds and seeds, both corrected for training sets that overlap (Nadeau-Bengio); p-values are adjusted for the number "
         f"of methods (Holm), and differences with p above {LEVEL} are not called significant."
     )
     return Section("overview", "Overview", intro, blocks)
+
+
+def _failed(summary: Data) -> list[tuple[str, ...]]:
+    """A row for all runs of a method on the same data that failed alike."""
+    alike: dict[tuple[str, str, str], list[Data]] = {}
+    for row in summary["failed"]:
+        alike.setdefault((row["set"], row["method"], row["error"]), []).append(row)
+    return [
+        (data, method, *(", ".join(dict.fromkeys(str(row[key]) for row in rows)) for key in ("fold", "seed")), error)
+        for (data, method, error), rows in alike.items()
+    ]
 
 
 def _ranks(summary: Data) -> Section:
@@ -127,8 +142,11 @@ def _ranks(summary: Data) -> Section:
     seen = f"Methods under one bar do not differ significantly (Nemenyi, 5 %: less than {difference:.2f} apart)."
     drawn = plots.ranks(title, ranking["methods"], ranking["ranks"], difference)
     blocks: list[Block] = [Figure(title, drawn, shown, (), seen, wide=True)]
-    found = "the methods are not all alike" if ranking["p"] <= LEVEL else "the methods may all be alike"
-    blocks.append(Words(f"Friedman's test: chi-squared {ranking['statistic']:.2f}, p = {ranking['p']:.3g}: {found}."))
+    found = "the methods are not all alike" if ranking["f_p"] <= LEVEL else "the methods may all be alike"
+    tested = f"chi-squared {ranking['statistic']:.2f}, p = {ranking['p']:.3g}; as F (Iman and Davenport) {ranking['f']:.2f}, p = "
+    blocks.append(Words(f"Friedman's test: {tested}{ranking['f_p']:.3g}: {found}."))
+    if ranking["left_out"]:
+        blocks.append(Words(f"Not ranked, as they did not run on every data set: {', '.join(ranking['left_out'])}."))
     if "bayesian" in ranking:
         pairs = [(pair["first"], pair["second"], pair["worse"], pair["equal"], pair["better"]) for pair in ranking["bayesian"]]
         heads = ("method", "against", "worse", "practically equal", "better")
@@ -146,10 +164,10 @@ def _set(item: Data, place: int, summary: Data) -> Article:
     made = (_scores, _modalities, _cost, _curves)
     sections = [section for make in made if (section := make(ordered, name, summary))]
     value = number(_point(best, _FUSED, summary["metric"])[0])
-    also = f"; {_many(equal, 'other method')} not significantly worse" if equal else ""
+    also = f"; {many(equal, 'other method')} not significantly worse" if equal else ""
     facts = [f"samples: {', '.join(f'{count} {part}' for part, count in item['samples'].items())}"]
     facts.append(f"modalities: {', '.join(item['modalities'])}")
-    facts.append(f"{_many(item['folds'], 'fold')} x {_many(item['seeds'], 'seed')}")
+    facts.append(f"{many(item['folds'], 'fold')} x {many(item['seeds'], 'seed')}")
     if len(runs) > 1:
         facts.append(f"methods have {min(runs)} to {max(runs)} runs, so not all means are over the same folds and seeds")
     return Article(
@@ -176,7 +194,7 @@ def _scores(lines: Sequence[Data], data: str, summary: Data) -> Section:
     for line in lines:
         average, spread = line["scores"].get(_FUSED, {}).get(metric, (None, None))
         tests = [line["from_best"], *(line["against"].get(words) for words in references)]
-        tested = [value for test in tests for value in ((_signed(test["difference"]), test["p"]) if test else ("-", "-"))]
+        tested = [value for test in tests for value in _tested(test)]
         rows.append(
             (
                 line["name"],
@@ -261,7 +279,7 @@ def _cost(lines: Sequence[Data], data: str, summary: Data) -> Section:
     shown = _table(f"{data}: cost of a run, mean", heads, rows, search=len(rows) > MANY)
     intro = (
         "Passes: epochs of all phases and trials. Forward and backward: in passes of joint training over the training samples, "
-        "by the method's card: an upper bound where a phase trains a part of the model. "
+        "counted sample by sample, each encoder by its share of the model's work. "
         f"Time: seconds relative to {reference}, on this hardware. Memory: most of the process, or of the GPU."
     )
     return Section("cost", "Cost", intro, [shown])
@@ -351,7 +369,8 @@ def _name(item: Data) -> str:
 
 
 def _metric(summary: Data) -> str:
-    return METRICS.get(str(summary["metric"]), str(summary["metric"]))
+    metric = summary["metric"]
+    return "main metric" if metric is None else METRICS.get(str(metric), str(metric))
 
 
 def _point(line: Data, output: str, metric: str) -> Point:
@@ -365,9 +384,32 @@ def ties(line: Data) -> bool:
     return line["from_best"] is not None and line["from_best"]["p"] > LEVEL
 
 
-def _marked(line: Data, item: Data, metric: str) -> Cell:
-    value = _point(line, _FUSED, metric)[0]
-    mark = "*" if line["name"] == item["best_first"][0] else "°" if ties(line) else ""
+def best_score(item: Data) -> float | None:
+    """Return the best mean on some data, which several methods may share."""
+    best = next(line for line in item["lines"] if line["name"] == item["best_first"][0])
+    return _point(best, _FUSED, item["metric"])[0]
+
+
+def _tested(test: Data | None) -> tuple[Cell | str, Cell | str]:
+    """A difference and its p-value."""
+    return (_signed(test["difference"]), Cell(p_value(test["p"]), test["p"])) if test else ("-", "-")
+
+
+def p_value(p: float) -> str:
+    """Return a p-value as text.
+
+    Example:
+        >>> p_value(0.0213), p_value(1e-5)
+        ('0.021', '<0.001')
+    """
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _marked(line: Data, item: Data) -> Cell:
+    value = _point(line, _FUSED, item["metric"])[0]
+    if value is None:
+        return Cell("-")
+    mark = "*" if value == best_score(item) else "°" if ties(line) else ""
     return Cell(number(value) + mark, value)
 
 
@@ -411,11 +453,11 @@ def _minus(value: float | None, other: float | None) -> Cell | None:
     return None if value is None or other is None else _signed(value - other)
 
 
-def _many(count: int, name: str) -> str:
+def many(count: int, name: str) -> str:
     """Return a count with its noun.
 
     Example:
-        >>> _many(1, "method"), _many(2, "method")
+        >>> many(1, "method"), many(2, "method")
         ('1 method', '2 methods')
     """
     return f"{count} {name}" + ("" if count == 1 else "s")

@@ -68,7 +68,7 @@ def render_benchmark(summary: Mapping[str, Any], origin: Origin) -> str:
 def _article(number: int, name: str, found: Mapping[str, Any]) -> Article:
     data, folder = found["data"], found["run"]["folder"]
     intro = (
-        f"{found['outputs']['fused']['samples']} test samples of {data['name']}, {len(data['classes'])} classes, "
+        f"{found['outputs']['fused']['samples']} test samples of {data['name']}, {found['terms']['targets']}, "
         f"{len(data['modalities'])} modalities"
     )
     return Article(

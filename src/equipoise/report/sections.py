@@ -10,8 +10,9 @@ from typing import Any
 from equipoise.config import FitConfig
 from equipoise.methods.base import make_method
 from equipoise.report import charts
-from equipoise.report.blocks import Block, Cell, Commands, Figure, Points, Section, Table, Words, cell, number, table
-from equipoise.report.svg import Point
+from equipoise.report.blocks import Block, Cell, Commands, Figure, Points, Section, Table, Words, cell, number, point_of, table
+from equipoise.report.information import information
+from equipoise.report.targets import labels, report_heads, report_table, residuals
 
 Data = Mapping[str, Any]
 Rows = list[tuple[Any, ...]]
@@ -47,6 +48,22 @@ METRICS = {
     "brier": "Brier score",
     "ece": "calibration error",
 }
+"""Metrics of classes, in the order in which they are shown."""
+
+NAMES = {
+    **METRICS,
+    "kappa": "kappa",
+    "mae": "mean absolute error",
+    "micro_f1": "micro-F1",
+    "subset_accuracy": "subset accuracy",
+    "map": "mean average precision",
+    "r2": "R²",
+    "mse": "mean squared error",
+    "rmse": "root mean squared error",
+    "correlation": "correlation",
+    "loss": "loss",
+}
+"""Names of the metrics of all tasks."""
 
 
 def sections(found: Data) -> list[Section]:
@@ -59,22 +76,23 @@ def sections(found: Data) -> list[Section]:
         _verdict,
         _capacity,
         _coalitions,
-        _information,
+        information,
         _dynamics,
         _modalities,
-        _confusion,
+        _answers,
         _calibration,
         _robustness,
         _samples,
         _data,
         _reproduction,
     )
-    return [make(found) for make in made if make is not _dynamics or found["dynamics"]]
+    needs = {_dynamics: "dynamics", _calibration: "calibration"}
+    return [make(found) for make in made if make not in needs or found[needs[make]]]
 
 
-def point_of(value: Data | float | None) -> Point:
-    """Return what a picture draws of a number: with the ends of its interval where it has one."""
-    return (value["value"], value["low"], value["high"]) if isinstance(value, Mapping) else (value, None, None)
+def metrics_of(found: Data) -> dict[str, str]:
+    """Return the metrics that a diagnosis has, each with the head of its column."""
+    return {key: NAMES[key] for key in found["outputs"]["fused"]["metrics"]}
 
 
 def _verdict(found: Data) -> Section:
@@ -87,9 +105,10 @@ def _verdict(found: Data) -> Section:
         shown = table(title, ("modality", "number", "value (95 % interval)"), rows)
         said = "; ".join(dict.fromkeys(words for _, words, _ in rows))
         blocks.append(Figure(title, charts.bars(title, drawn), shown, (), f"Drawn: {said}."))
-        blocks.append(Words(f"What addresses it ({finding['kind']}):"))
-        blocks.append(Points(tuple((name, reason) for name, reason in finding["methods"])))
-        blocks.append(Commands((_command(found, {"name": finding["methods"][0][0]}, "RUN"),)))
+        if finding["methods"]:
+            blocks.append(Words(f"What addresses it ({finding['kind']}):"))
+            blocks.append(Points(tuple((name, reason) for name, reason in finding["methods"])))
+            blocks.append(Commands((_command(found, {"name": finding["methods"][0][0]}, "RUN"),)))
     if verdict["unclear"]:
         rows = [(item["modality"], item["words"], item["estimate"]) for item in verdict["unclear"]]
         blocks.append(table("Too few samples to decide", ("modality", "number", "value (95 % interval)"), rows))
@@ -98,11 +117,13 @@ def _verdict(found: Data) -> Section:
         for item in found["capacity"]
     ]
     blocks.append(table("State of each modality", ("modality", "state", "meaning", "decided"), states))
-    scored = [(name, item["samples"], *(item["metrics"][key] for key in METRICS)) for name, item in found["outputs"].items()]
-    blocks.append(table("Metrics on the test part", ("output", "samples", *METRICS.values()), scored))
+    metrics = metrics_of(found)
+    scored = [(name, item["samples"], *(item["metrics"][key] for key in metrics)) for name, item in found["outputs"].items()]
+    blocks.append(table("Metrics on the test part", ("output", "samples", *metrics.values()), scored))
     if found["notes"]:
         blocks.append(Points(tuple(("note", note) for note in found["notes"])))
-    intro = "What is wrong, by stated rules, and what to do. Scores are balanced accuracies on the test part, intervals 95 %."
+    scores = found["terms"]["scores"]
+    intro = f"What is wrong, by stated rules, and what to do. Scores are {scores} on the test part, intervals 95 %."
     return Section("verdict", "Verdict", intro, blocks)
 
 
@@ -114,15 +135,16 @@ def _capacity(found: Data) -> Section:
         drawn = [(name, [("alone", point_of(one)), ("inside", point_of(two))]) for name, one, two, *_ in rows]
         title = f"Alone and inside the model, by {words}"
         shown = table(title, ("modality", "alone", "inside", "gap", "state"), rows)
-        chance = 1 / len(found["data"]["classes"])
-        seen = f"The vertical line marks a guess ({chance:.2f})."
+        chance = found["terms"]["chance"]
+        seen = f"The vertical line marks {found['terms']['guess']} ({round(chance, 2) + 0:.2f})."
         blocks.append(Figure(title, charts.bars(title, drawn, chance), shown, ("alone", "inside"), seen))
-    f1 = [(item["modality"], item["samples"], *item["macro_f1"].values()) for item in found["capacity"]]
     heads = ("modality", "samples", "alone", "probe alone", "inside", "probe inside")
-    blocks.append(table("The same as macro-F1", heads, f1))
+    for key in found["capacity"][0]["also"] if found["capacity"] else ():
+        other = [(item["modality"], item["samples"], *item["also"][key].values()) for item in found["capacity"]]
+        blocks.append(table(f"The same as {NAMES[key]}", heads, other))
     intro = (
         "What each modality reaches in a model of its own, against its branch inside this model. The probe is a linear "
-        "classifier on frozen features: its gap is what the encoder lost, and decides the state."
+        f"{found['terms']['probe']} on frozen features: its gap is what the encoder lost, and decides the state."
     )
     return Section("capacity", "Capacity gaps", intro, blocks)
 
@@ -135,7 +157,7 @@ def _coalitions(found: Data) -> Section:
     title = "Shapley value of each modality"
     drawn = [(row[0], [(way, point_of(value)) for way, value in zip(ways, row[1:-1], strict=True)]) for row in rows]
     shown = table(title, ("modality", *ways, "score lost without it"), rows)
-    sums = "They sum to the score of all modalities minus that of a guess."
+    sums = f"They sum to the score of all modalities minus that of {found['terms']['guess']}."
     blocks: list[Block] = [Figure(title, charts.bars(title, drawn), shown, tuple(WAYS[way] for way in ways), sums)]
     title = "Equilibrium deviation (0 balanced, 1 one modality has everything)"
     spread = [(f"absent by {way}", item["deviation"]) for way, item in ways.items()]
@@ -144,20 +166,40 @@ def _coalitions(found: Data) -> Section:
     if masked["standard_error"]:
         errors = list(masked["standard_error"].items())
         blocks.append(table("Standard error of the Shapley values, of the choice of orders", ("modality", "error"), errors))
-    blocks.append(_scores(masked["scores"], len(names)))
+    blocks.append(_scores(masked["scores"], len(names), found["terms"]["loss"]))
+    blocks += _others(masked, found["terms"])
     if masked["interactions"]:
         blocks.append(_interactions(masked["interactions"], names))
     intro = "What subsets of the modalities reach inside this model, and what each modality contributes to the score."
     return Section("coalitions", "Coalitions and Shapley values", intro, blocks)
 
 
-def _scores(scores: Sequence[Data], count: int) -> Figure:
+def _others(masked: Data, terms: Data) -> list[Block]:
+    """Contributions by the main metric of the task and by the loss, and coalitions by the former, where it is not the score."""
+    also, main = masked["also"], NAMES[terms["main"]]
+    keys = [key for key in also if key != terms["key"]]
+    rows = [(name, *(also[key][name] for key in keys)) for name in masked["shapley"]]
+    heads = ("modality", *("loss that it takes away" if key == "loss" else NAMES[key] for key in keys))
+    blocks: list[Block] = [table("Shapley values by other measures", heads, rows)] if keys else []
+    if terms["main"] != terms["key"]:
+        kept = _kept(masked["scores"], len(masked["shapley"]))
+        coalitions = [(" + ".join(item["modalities"]), item["main"]) for item in kept]
+        blocks.append(table(f"Coalitions by {main}", ("coalition", main), coalitions))
+    return blocks
+
+
+def _kept(scores: Sequence[Data], count: int) -> list[Data]:
+    """Return the coalitions that are listed, small ones first."""
     kept = [item for item in scores if len(scores) <= COALITIONS_SHOWN or len(item["modalities"]) in (1, count - 1, count)]
-    kept = sorted(kept, key=lambda item: (len(item["modalities"]), -item["score"]["value"]))
+    return sorted(kept, key=lambda item: (len(item["modalities"]), -(item["score"]["value"] or 0.0)))
+
+
+def _scores(scores: Sequence[Data], count: int, loss: str) -> Figure:
+    kept = _kept(scores, count)
     rows = [(" + ".join(item["modalities"]), item["score"], item["loss"]) for item in kept]
     title = "Score of coalitions, the others absent by mask"
     drawn = [(name, [("", point_of(score))]) for name, score, _ in rows]
-    shown = table(title, ("coalition", "score", "log-loss (nats)"), rows)
+    shown = table(title, ("coalition", "score", loss), rows)
     left = len(scores) - len(kept)
     words = f"{left} coalitions between one modality and all but one are left out here, not in the JSON." if left else ""
     return Figure(title, charts.bars(title, drawn), shown, (), words)
@@ -174,47 +216,12 @@ def _interactions(pairs: Sequence[Sequence[Any]], names: Sequence[str]) -> Figur
     return Figure(title, charts.heat(title, names, names, values, texts), shown, (), words)
 
 
-def _information(found: Data) -> Section:
-    told = found["information"]
-    outputs = {"fused": told["fused"], **told["modalities"]}
-    entropy = told["label_entropy"]
-    title = "Information of each output about the class, in nats"
-    rows: Rows = [(name, item["budget"], item["neighbours"], item["temperature"], item["raw"]) for name, item in outputs.items()]
-    drawn = [(name, [("", point_of(item["budget"]))]) for name, item in outputs.items()]
-    shown = table(title, ("output", "budget", "by near samples", "temperature", "budget unscaled"), rows)
-    words = f"The vertical line marks all that there is to tell: the labels hold {number(entropy)} nats."
-    blocks: list[Block] = [Figure(title, charts.bars(title, drawn, entropy), shown, (), words)]
-    parts = {"redundant": "both say", "unique_first": "only the first", "unique_second": "only the second"}
-    parts["synergistic"] = "only both together"
-    pairs = [pair for pair in told["pairs"] if pair["parts"]]
-    if pairs:
-        title = "What pairs tell: said twice, by one alone, or only together (nats)"
-        broja = [(f"{pair['first']}, {pair['second']}", pair["parts"]["broja"]) for pair in pairs]
-        stacked = [(name, [(words, values[key]) for key, words in parts.items()]) for name, values in broja]
-        all_ways = [
-            (f"{pair['first']}, {pair['second']}", way, *(values[key] for key in parts))
-            for pair in pairs
-            for way, values in pair["parts"].items()
-        ]
-        shown = table(title, ("pair", "decomposition", *parts.values()), all_ways)
-        words = "Drawn: the decomposition broja, of the classes that both name by themselves."
-        blocks.append(Figure(title, charts.stacks(title, stacked), shown, tuple(parts.values()), words))
-    if told["pairs"]:
-        rows = [(item["first"], item["second"], item["between"], item["together"]["budget"]) for item in told["pairs"]]
-        blocks.append(table("Pairs", ("first", "second", "information between them", "told together"), rows))
-    fits = found["generalisation"].items()
-    heads = ("output", "score in training", "score", "loss in training", "loss", "loss above class frequencies")
-    rows = [(name, item["train_score"], item["score"], item["train_loss"], item["loss"], item["excess"]) for name, item in fits]
-    blocks.append(table("What holds on new samples", heads, rows))
-    intro = "How much the outputs tell about the class, in nats, and how much of it is said twice."
-    return Section("information", "Information and budgets", intro, blocks)
-
-
 def _dynamics(found: Data) -> Section:
     course = found["dynamics"]
     blocks: list[Block] = [_course(course, "Loss in training", course["losses"])]
     validation = course["validation"]
-    for key, words in (("loss", "Loss in validation"), ("macro_f1", "Macro-F1 in validation")):
+    main = found["terms"]["main"]
+    for key, words in (("loss", "Loss in validation"), (main, f"{NAMES[main][0].upper()}{NAMES[main][1:]} in validation")):
         curves = {name: values[key] for name, values in validation.items() if key in values}
         if curves:
             blocks.append(_course(course, words, curves))
@@ -263,7 +270,7 @@ def _precise(value: float | None) -> Cell:
 
 
 def _modalities(found: Data) -> Section:
-    classes, decision = found["data"]["classes"], found["decision"]
+    classes, decision, terms = found["data"]["classes"], found["decision"], found["terms"]
     capacity = {item["modality"]: item for item in found["capacity"]}
     blocks: list[Block] = []
     for name, item in capacity.items():
@@ -277,27 +284,41 @@ def _modalities(found: Data) -> Section:
             ("inside, linear probe", item["inside_probe"]),
             ("Shapley value (mask)", found["coalitions"]["mask"]["shapley"][name]),
             ("score lost without it", found["coalitions"]["mask"]["removal"][name]),
-            ("budget, in nats", found["information"]["modalities"][name]["budget"]),
-            ("calibration error", found["calibration"][name]["error"]),
-            ("loss in training, in nats", found["generalisation"][name]["train_loss"]),
-            ("loss, in nats", found["generalisation"][name]["loss"]),
+            *_told(found, name),
+            (f"loss in training, {terms['unit']}", found["generalisation"][name]["train_loss"]),
+            (f"loss, {terms['unit']}", found["generalisation"][name]["loss"]),
             ("weight in the decision layer", decision[name]["weight"]),
             ("length of its features", decision[name]["reach"]),
-            ("share of the logits", decision[name]["share"]),
+            (f"share of the {terms['gives']}", decision[name]["share"]),
             ("samples that it decided", f"{100 * parts['decided'][name]:.0f} %"),
-            ("of these right", "-" if right is None else f"{100 * right:.0f} %"),
+            (terms["right"], "-" if right is None else f"{100 * right:.0f} %" if terms["shares"] else right),
             ("samples that have it, test", item["samples"]),
         ]
         blocks.append(table(f"Modality {name}", ("measure", "value"), rows))
     for key, title, words in (
-        ("ability", "Per class: how often its own output is right", "What each modality can do."),
-        ("class_share", "Per class: its share of the logits", "What the decision layer makes of it."),
+        ("ability", f"Per {terms['one']}: {terms['ability']}", "What each modality can do."),
+        ("class_share", f"Per {terms['one']}: its share of the {terms['gives']}", "What the decision layer makes of it."),
     ):
         values = [[decision[name][key][label] for name in capacity] for label in classes]
-        texts = [[number(value)[:4] for value in row] for row in values]
-        shown = table(title, ("class", *capacity), [(label, *row) for label, row in zip(classes, values, strict=True)])
+        texts = [[number(value)[: 4 + (value is not None and value < 0)] for value in row] for row in values]
+        shown = table(title, (terms["one"], *capacity), [(label, *row) for label, row in zip(classes, values, strict=True)])
         blocks.append(Figure(title, charts.heat(title, classes, list(capacity), values, texts), shown, (), words))
     return Section("modalities", "Modality by modality", "Everything about each modality in one place.", blocks)
+
+
+def _told(found: Data, name: str) -> Rows:
+    """What a modality's own output tells, and whether its confidence can be believed, as far as the task has that."""
+    told, calibration = found["information"]["modalities"][name], found["calibration"].get(name)
+    if calibration is None:
+        return [("information by near samples, in nats", told["neighbours"])]
+    return [("budget, in nats", told["budget"]), ("calibration error", calibration["error"])]
+
+
+def _answers(found: Data) -> Section:
+    """What is taken for what: classes for each other, or labels and numbers one by one."""
+    if found["residuals"]:
+        return residuals(found)
+    return _confusion(found) if found["outputs"]["fused"]["confusion"] else labels(found)
 
 
 def _confusion(found: Data) -> Section:
@@ -309,13 +330,7 @@ def _confusion(found: Data) -> Section:
         picture = charts.heat(title, classes, classes, counts, [list(map(str, row)) for row in counts])
         words = "Rows are true classes, columns predicted ones."
         blocks.append(Figure(title, picture, _counts(title, classes, counts), (), words))
-    fused, *others = ((name, item["classes"]) for name, item in found["outputs"].items())
-    rows = [
-        (row["class"], row["support"], row["precision"], row["recall"], row["f1"], *(own[place]["f1"] for _, own in others))
-        for place, row in enumerate(fused[1])
-    ]
-    heads = ("class", "samples", "precision", "recall", "F1", *(f"F1 of {name}" for name, _ in others))
-    blocks.append(table("Classes: the fused output, and each modality's own", heads, rows))
+    blocks.append(table("Classes: the fused output, and each modality's own", report_heads(found), report_table(found)))
     intro = "Which classes are taken for which, by the fused output and by each modality's own."
     return Section("confusion", "Confusion matrices", intro, blocks)
 
@@ -370,32 +385,52 @@ def _robustness(found: Data) -> Section:
 
 
 def _samples(found: Data) -> Section:
-    told = found["samples"]
+    told, terms = found["samples"], found["terms"]
     title = "Who decided"
     rows = [(name, share, told["right"][name]) for name, share in told["decided"].items()]
-    drawn = [(name, [("decided", point_of(share)), ("right", point_of(right))]) for name, share, right in rows]
-    shown = table(title, ("modality", "share of samples that it decided", "of these right"), rows)
-    blocks: list[Block] = [Figure(title, charts.bars(title, drawn), shown, ("decided", "of these right"))]
-    names = list(told["decided"])
+    drawn = [(name, [("decided", point_of(share)), (terms["right"], point_of(right))]) for name, share, right in rows]
+    shown = table(title, ("modality", "share of samples that it decided", terms["right"]), rows)
+    blocks: list[Block] = [Figure(title, charts.bars(title, drawn), shown, ("decided", terms["right"]))]
+    blocks += [
+        _listed("Samples of most disagreement", found, told["samples"], search=True),
+        _listed("Samples of largest loss", found, told["hardest"]),
+    ]
+    intro = f"Where modalities disagree most. Mean disagreement of all samples: {number(told['disagreement'])} nats."
+    return Section("samples", "Sample by sample", intro, blocks)
+
+
+def _listed(title: str, found: Data, samples: Sequence[Data], search: bool = False) -> Table:
+    """Samples, with what each modality says of them and contributes."""
+    terms, names = found["terms"], list(found["samples"]["decided"])
+    judged = ("outcome", "confidence") if terms["shares"] else ("error",)
     listed = [
         (
             item["id"],
             item["label"],
             item["predicted"],
-            "right" if item["label"] == item["predicted"] else "wrong",
-            item["confidence"],
+            *_outcome(item),
             item["decided"],
             item["disagreement"],
-            *(f"{item['own'][name][0]} {item['own'][name][1]:.2f}" if name in item["own"] else "absent" for name in names),
+            *(_says(*item["own"][name]) if name in item["own"] else "absent" for name in names),
             *(item["contributions"][name] for name in names),
         )
-        for item in told["samples"]
+        for item in samples
     ]
-    heads = ("sample", "class", "predicted", "outcome", "confidence", "decided by", "disagreement")
+    true = terms["one"] if found["outputs"]["fused"]["confusion"] else "true"
+    heads = ("sample", true, "predicted", *judged, "decided by", "disagreement")
     said, worth = [f"{name} says" for name in names], [f"{name} contributes" for name in names]
-    blocks.append(table("Samples of most disagreement", (*heads, *said, *worth), listed, search=True))
-    intro = f"Where modalities disagree most. Mean disagreement of all samples: {number(told['disagreement'])} nats."
-    return Section("samples", "Sample by sample", intro, blocks)
+    return table(title, (*heads, *said, *worth), listed, search)
+
+
+def _outcome(item: Data) -> tuple[Any, ...]:
+    """Whether a sample is right and how sure that is, or how far off it is."""
+    if item["error"] is not None:
+        return (item["error"],)
+    return "right" if item["label"] == item["predicted"] else "wrong", item["confidence"]
+
+
+def _says(answer: str, confidence: float | None) -> str:
+    return answer if confidence is None else f"{answer} {confidence:.2f}"
 
 
 def _data(found: Data) -> Section:
@@ -409,13 +444,22 @@ def _data(found: Data) -> Section:
         *((f"samples for {part}", count) for part, count in facts["samples"].items()),
     ]
     present = [(name, *(facts["present"][part][name] for part in facts["present"])) for name in facts["modalities"]]
-    classes = [(name, *(facts["of_class"][part][name] for part in facts["of_class"])) for name in facts["classes"]]
     blocks: list[Block] = [
         table("Data and split", ("fact", "value"), rows),
         table("Samples that have each modality", ("modality", *facts["present"]), present),
-        table("Samples of each class", ("class", *facts["of_class"]), classes),
+        _targets(facts, found["terms"]),
     ]
     return Section("data", "Data and split", "What the model was trained and judged on.", blocks)
+
+
+def _targets(facts: Data, terms: Data) -> Table:
+    """How many samples each class or label has, or how numbers are spread, per part."""
+    counts, ranges = facts["of_class"], facts["ranges"]
+    if terms["shares"]:
+        rows = [(name, *(counts[part][name] for part in counts)) for name in facts["classes"]]
+        return table(f"Samples of each {terms['one']}", (terms["one"], *counts), rows)
+    rows = [(name, part, *ranges[part][name].values()) for name in facts["classes"] for part in ranges]
+    return table("Targets", (terms["one"], "part", "mean", "standard deviation", "least", "most"), rows)
 
 
 def _reproduction(found: Data) -> Section:

@@ -53,12 +53,13 @@ class Regression(Task):
         values = target.double()
         return cls(values.mean(0).tolist(), values.std(0, correction=0).tolist())
 
-    def _standardised(self, target: Tensor, like: Tensor) -> Tensor:
+    def standardised(self, target: Tensor) -> Tensor:
+        """Return targets as standard deviations from the mean, both of training: what a model is to give."""
         self._mean, self._scale = self._mean.to(target.device), self._scale.to(target.device)
-        return ((target - self._mean) / self._scale).to(like.dtype)
+        return (target - self._mean) / self._scale
 
     def losses(self, logits: Tensor, target: Tensor) -> Tensor:
-        return 0.5 * (logits - self._standardised(target, logits)).square().mean(-1)
+        return 0.5 * (logits - self.standardised(target).to(logits.dtype)).square().mean(-1)
 
     @torch.no_grad()
     def score(self, logits: Tensor, target: Tensor) -> Tensor:
