@@ -87,6 +87,32 @@ def test_the_overview_counts_and_marks(page: Page, summary: dict[str, Any]) -> N
     assert page.cells("Data sets")[0] == ["x", "70", "10", "20", "a, b", "2", "1", "3"]
 
 
+def test_what_fails_alike_is_one_row() -> None:
+    several = [{**failed(), "key": str(seed), "seed": seed} for seed in (1, 2)] + [{**failed(), "error": "other"}]
+    shown = Page(render_benchmark(summarize(several), ORIGIN)).cells("Runs that failed")
+    assert shown == [["x", "ogm", "0", "1, 2", "the loss is no number"], ["x", "ogm", "0", "1", "other"]]
+
+
+def test_what_is_not_ranked_is_said() -> None:
+    partly = [item for item in rows() if item["set"] == "x" or item["method"]["name"] != "late"]
+    assert "Not ranked, as they did not run on every data set: late." in Page(render_benchmark(summarize(partly), ORIGIN)).text
+    apart = [item for item in partly if item["set"] == "x" or item["method"]["name"] != "joint"]
+    text = Page(render_benchmark(summarize(apart), ORIGIN)).text
+    assert "There are no mean ranks" in text
+    assert "Critical differences" not in text
+
+
+def test_sets_of_different_tasks_name_their_metrics() -> None:
+    errors = [
+        {**item, "metric": "rmse", "test": {"fused": {"rmse": 1 - SCORES[item["method"]["name"]][0]}}} for item in rows(("x",))
+    ]
+    page = Page(render_benchmark(summarize([*errors, *rows(("y",))]), ORIGIN))
+    heads = [head[0] for head in page.tables["main metric by method and data set"][0]]
+    assert heads == ["method", "x, rmse", "y, macro-F1", "mean rank"]
+    assert "x: rmse of the fused output" in page.tables
+    assert "y: macro-F1 of the fused output" in page.tables
+
+
 def test_scores_are_those_of_the_summary(page: Page, summary: dict[str, Any]) -> None:
     for place, name in enumerate("xy"):
         lines = ordered(summary, place)
@@ -245,6 +271,9 @@ def test_results_without_a_record_are_shown_whole(folder: Path, tmp_path: Path) 
     page = Page((tmp_path / "p.html").read_text())
     assert "3 methods on 2 data sets: 12 runs finished, 1 failed." in page.text
     assert "Benchmark results" in page.text
+    done("report", folder)
+    assert "Benchmark results" in (folder / "leaderboard.md").read_text()
+    assert "command:" not in (folder / "leaderboard.md").read_text()
     assert '"best_first"' in done("report", folder, "--format", "json")
 
 

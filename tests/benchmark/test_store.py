@@ -69,6 +69,21 @@ def test_rows_of_some_runs_come_in_their_order_and_with_their_names(tmp_path: Pa
     ]
 
 
+def test_a_part_of_each_row_can_be_read_alone(tmp_path: Path) -> None:
+    with Store(tmp_path).writing() as store:
+        store.add(row("a", seconds=1.5, curve=[1, 2]))
+        store.add(row("b", error="first"))
+    first, second = Store(tmp_path).rows(("configuration", "cost"))
+    assert (first["method"]["alpha"], first["seconds"], first["set"]) == (0.3, 1.5, "digits")
+    assert "curve" not in first
+    assert "error" not in first
+    assert (second["key"], second["error"]) == ("b", "first")
+    assert [set(item) for item in Store(tmp_path).rows(())] == [
+        {"key", "set", "fold", "seed", "finished"},
+        {"key", "set", "fold", "seed", "finished", "error"},
+    ]
+
+
 def test_there_is_one_writer(tmp_path: Path) -> None:
     with Store(tmp_path).writing(), pytest.raises(RunError, match="another process"), Store(tmp_path).writing():
         pass

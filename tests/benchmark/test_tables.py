@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from equipoise.benchmark.summary import summarize
-from equipoise.benchmark.tables import LEADERBOARD, MARKDOWN, leaderboard, tables, write_tables
+from equipoise.benchmark.tables import LEADERBOARD, MARKDOWN, Table, failures, leaderboard, tables, write_tables
 
 SCORES = {"joint": [0.70, 0.74], "late": [0.75, 0.78], "unimodal": [0.60, 0.60]}
 
@@ -127,8 +127,70 @@ def test_files_say_where_numbers_come_from(tmp_path: Path) -> None:
     assert (tmp_path / LEADERBOARD).read_text() == leaderboard(summarize([*rows(), failed()]))
 
 
+def test_names_cannot_break_a_table() -> None:
+    assert "| a\\|b | 1 |" in Table("title", ["name", "x"], [["a|b", "1"]]).markdown()
+
+
 def test_a_suite_in_which_all_failed_has_no_tables(tmp_path: Path) -> None:
     summary = summarize([failed()])
     assert tables(summary) == []
     write_tables(summary, tmp_path, "Benchmark x", [])
     assert "failed: ogm" in (tmp_path / MARKDOWN).read_text()
+
+
+def test_what_fails_alike_is_said_once() -> None:
+    several = [{**failed(), "key": str(seed), "seed": seed} for seed in (1, 2, 3)] + [{**failed(), "key": "o", "error": "other"}]
+    assert failures(summarize([*rows(), *several])) == [
+        "failed: ogm on x, 3 runs, the first with fold 0, seed 1: the loss is no number",
+        "failed: ogm on x, fold 0, seed 1: other",
+    ]
+
+
+def test_a_single_run_has_no_spread_interval_or_test() -> None:
+    summary = summarize([item for item in rows() if item["fold"] == 0])
+    scores, modalities, _ = tables(summary)[:3]
+    assert list(scores.columns) == ["method", "accuracy", "macro-F1", "runs"]
+    assert scores.rows[0] == ["joint", "80.0", "70.0", "1"]
+    assert modalities.rows[0] == ["joint", "70.0", "70.0"]
+    assert scores.note == "One run of each method (1 fold and 1 seed): no spread, interval or test is known."
+    first = next(csv.DictReader(io.StringIO(leaderboard(summary))))
+    assert (first["fused.macro_f1"], first["fused.macro_f1.std"], first["fused.macro_f1.low"]) == ("0.7", "", "")
+
+
+def test_a_method_that_is_missing_somewhere_is_said_to_be() -> None:
+    partly = [item for item in rows() if not (item["method"]["name"] == "late" and (item["set"] == "y" or item["fold"] == 1))]
+    summary = summarize(partly)
+    assert summary["ranking"]["left_out"] == ["late"]
+    found = tables(summary)
+    assert "Not ranked, as not run on every data set: late." in found[-1].note
+    assert "Methods have 1 to 2 runs: not all means are over the same folds and seeds." in found[0].note
+    assert "runs:" not in found[3].note
+    assert found[0].rows[1][:4] == ["late", "85.0", "75.0", ""]
+
+
+def test_small_chances_are_no_zeros_and_intervals_may_be_negative() -> None:
+    changed = [
+        {**item, "test": {"fused": {"macro_f1": 0.001 * item["fold"] + 0.5 * (item["method"]["name"] == "late")}}}
+        for item in rows()
+    ]
+    joint, late, _ = tables(summarize(changed))[0].rows
+    assert joint[2] == "-0.7\N{EN DASH}0.8"
+    assert late[3] == "+50.0 p<0.001"
+
+
+def test_sets_of_different_tasks_have_metrics_of_their_own() -> None:
+    """One set whose models are judged by the error, of which less is better, and one by macro-F1."""
+    errors = [
+        {**item, "metric": "rmse", "test": {name: {"rmse": 1 - metrics["macro_f1"]} for name, metrics in item["test"].items()}}
+        for item in rows(("x",))
+    ]
+    summary = summarize([*errors, *rows(("y",))], region=0.01)
+    assert summary["metric"] is None
+    assert [table["metric"] for table in summary["tables"]] == ["rmse", "macro_f1"]
+    assert [table["best_first"] for table in summary["tables"]] == [["late", "joint", "unimodal"]] * 2
+    assert summary["ranking"]["ranks"] == [2.0, 1.0, 3.0]
+    assert summary["ranking"]["bayesian"][0]["worse"] > 0.7
+    found = tables(summary)
+    assert "rmse" in found[0].columns
+    assert "macro-F1" in found[3].columns
+    assert found[1].rows[0][1:] == ["28.0 ± 2.8", "28.0 ± 2.8"]

@@ -33,6 +33,7 @@ def test_runs_take_as_long_as_their_like() -> None:
     clock.add(row("joint", "b", 10.0))
     assert clock.seconds(job("aug", "b")) == 30.0  # three times joint, as on the other data
     assert clock.left([job("joint", "a"), job("aug", "b")], 2) == pytest.approx(33.0 / 2)
+    assert clock.left([job("joint", "a")] * 3 + [job("aug", "b")], 2) == pytest.approx(39.0 / 2)
 
 
 def test_short_trials_bound_the_time(monkeypatch: pytest.MonkeyPatch) -> None:

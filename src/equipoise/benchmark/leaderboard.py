@@ -87,7 +87,7 @@ def write_leaderboard(folder: Path) -> Summary:
     """
     record = read_record(folder)
     summary, page = summary_and_page(folder)
-    write_tables(summary, folder, record.title, [f"command: `{record.command}`"])
+    write_tables(summary, folder, record.title, [f"command: `{record.command}`"] if record.command else [])
     write_bytes(folder / LATEX, latex(summary).encode())
     write_bytes(folder / PAGE, page.encode())
     return summary

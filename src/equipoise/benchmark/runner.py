@@ -14,7 +14,7 @@ from equipoise.benchmark.store import Store
 
 def missing(jobs: Sequence[Job], store: Store, retry: bool = False) -> list[Job]:
     """Return the runs that are not in a store, and those that failed where they shall be tried again."""
-    known = {row["key"] for row in store.rows() if not (retry and "error" in row)}
+    known = {row["key"] for row in store.rows(()) if not (retry and "error" in row)}
     return [job for job in jobs if job.key not in known]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from equipoise.files import write_bytes
+from equipoise.report.leaderboard import many, p_value
 
 LEADERBOARD, MARKDOWN = "leaderboard.csv", "leaderboard.md"
 
@@ -45,7 +46,8 @@ class Table:
     def markdown(self) -> str:
         """Return the table as Markdown."""
         rule = ["---", *["---:"] * (len(self.columns) - 1)]
-        cells = "\n".join(f"| {' | '.join(cells)} |" for cells in (self.columns, rule, *self.rows))
+        rows = [[cell.replace("|", "\\|") for cell in cells] for cells in (self.columns, rule, *self.rows)]
+        cells = "\n".join(f"| {' | '.join(row)} |" for row in rows)
         return f"## {self.title}\n\n{cells}\n" + (f"\n{self.note}\n" if self.note else "")
 
 
@@ -57,7 +59,7 @@ def tables(summary: Summary) -> list[Table]:
     """
     found = []
     for item in summary["tables"]:
-        found += [_scores(item, summary["metric"]), _modalities(item, summary["metric"]), _cost(item, summary["reference"])]
+        found += [_scores(item), _modalities(item), _cost(item, summary["reference"])]
     return found + ([_ranking(summary["ranking"])] if summary["ranking"] else [])
 
 
@@ -93,7 +95,8 @@ def leaderboard(summary: Summary) -> str:
                 for metric, (average, spread) in metrics.items():
                     low, high = line["intervals"].get(output, {}).get(metric, ("", ""))
                     place = f"{output}.{metric}"
-                    row |= {place: average, f"{place}.std": spread, f"{place}.low": low, f"{place}.high": high}
+                    known = spread if has_spread(line, output, metric) else ""
+                    row |= {place: average, f"{place}.std": known, f"{place}.low": low, f"{place}.high": high}
             for reference, test in line["against"].items():
                 row |= {f"against {reference}.{key}": value for key, value in test.items()}
             rows.append({**row, "time": line["time"], "inert": line["inert"], **line["cost"]})
@@ -106,16 +109,20 @@ def leaderboard(summary: Summary) -> str:
 
 
 def failures(summary: Summary) -> list[str]:
-    """Return a sentence on each run that failed."""
-    return [
-        f"failed: {row['method']} on {row['set']}, fold {row['fold']}, seed {row['seed']}: {row['error']}"
-        for row in summary["failed"]
-    ]
+    """Return a sentence on each run that failed; one for all runs of a method on the same data that failed alike."""
+    alike: dict[tuple[str, str, str], list[Summary]] = {}
+    for row in summary["failed"]:
+        alike.setdefault((row["method"], row["set"], row["error"]), []).append(row)
+    found = []
+    for (method, data, error), rows in alike.items():
+        count = f"{len(rows)} runs, the first with " if len(rows) > 1 else ""
+        found.append(f"failed: {method} on {data}, {count}fold {rows[0]['fold']}, seed {rows[0]['seed']}: {error}")
+    return found
 
 
-def metric_name(metric: str) -> str:
-    """Return how tables call a metric."""
-    return _NAMES.get(metric, metric)
+def metric_name(metric: str | None) -> str:
+    """Return how tables call a metric; None stands for that of each data set."""
+    return "main metric" if metric is None else _NAMES.get(metric, metric)
 
 
 def set_name(table: Summary) -> str:
@@ -124,24 +131,50 @@ def set_name(table: Summary) -> str:
     return f"{table['set']}{encoder}"
 
 
-def _scores(table: Summary, metric: str) -> Table:
+def has_spread(line: Summary, output: str, metric: str) -> bool:
+    """Whether there is more than one run of a method, so that their values differ from each other."""
+    return metric in line["intervals"].get(output, {})
+
+
+def about_spread(lines: Sequence[Summary]) -> str:
+    """Return what a title says of numbers that are means of runs; nothing where each is of a single one."""
+    return ", mean ± standard deviation" if any(line["runs"] > 1 for line in lines) else ""
+
+
+def uneven(lines: Sequence[Summary]) -> str:
+    """Return a sentence where methods were not run equally often; nothing where they were."""
+    runs = {line["runs"] for line in lines}
+    if len(runs) == 1:
+        return ""
+    return f" Methods have {min(runs)} to {max(runs)} runs: not all means are over the same folds and seeds."
+
+
+def _scores(table: Summary) -> Table:
     """How good the fused output is, and against what."""
+    metric, lines = table["metric"], table["lines"]
     references = dict.fromkeys(words for line in table["lines"] for words in line["against"])
     known = {item for line in table["lines"] for item in line["scores"].get("fused", {})}
     shown = [item for item in dict.fromkeys(("accuracy", metric)) if item in known or item == metric]
     name = _NAMES.get(metric, metric)
-    heads = ["method", *(_NAMES.get(item, item) for item in shown), "95 %", *(f"against {words}" for words in references), "runs"]
-    found = Table(f"{set_name(table)}: fused output on the test parts, mean ± standard deviation, %", heads)
-    for line in table["lines"]:
+    several = any(line["runs"] > 1 for line in lines)
+    heads = ["method", *(_NAMES.get(item, item) for item in shown), *(["95 %"] if several else [])]
+    heads += [*(f"against {words}" for words in references), "runs"]
+    found = Table(f"{set_name(table)}: fused output on the test parts{about_spread(lines)}, %", heads)
+    for line in lines:
         low, high = line["intervals"].get("fused", {}).get(metric, (None, None))
         cells = [percent(line, "fused", item) for item in shown]
-        cells.append("" if low is None else f"{100 * low:.1f}-{100 * high:.1f}")
+        if several:
+            cells.append("" if low is None else f"{100 * low:.1f}\N{EN DASH}{100 * high:.1f}")
         for words in references:
             test = line["against"].get(words)
-            cells.append("" if test is None else f"{100 * test['difference']:+.1f} p={test['p']:.3f}")
+            cells.append("" if test is None else f"{100 * test['difference']:+.1f} {_chance(test['p'])}")
         inert = f" (inert in {line['inert']})" if line["inert"] else ""
         found.rows.append([line["name"] + inert, *cells, str(line["runs"])])
-    found.note = f"95 %: confidence interval of the mean {name} over {table['folds']} folds and {table['seeds']} seeds."
+    over = f"{many(table['folds'], 'fold')} and {many(table['seeds'], 'seed')}"
+    if several:
+        found.note = f"95 %: confidence interval of the mean {name} over {over}." + uneven(lines)
+    else:
+        found.note = f"One run of each method ({over}): no spread, interval or test is known."
     if references:
         found.note += (
             f" against: difference of the {name} in points; p by the paired test. Interval and test are corrected for "
@@ -150,9 +183,14 @@ def _scores(table: Summary, metric: str) -> Table:
     return found
 
 
-def _modalities(table: Summary, metric: str) -> Table:
+def _chance(p: float) -> str:
+    words = p_value(p)
+    return f"p{words}" if words.startswith("<") else f"p={words}"
+
+
+def _modalities(table: Summary) -> Table:
     """What each modality says inside each model; alone, it is the line of the method unimodal."""
-    names = table["modalities"]
+    names, metric = table["modalities"], table["metric"]
     found = Table(f"{set_name(table)}: {_NAMES.get(metric, metric)} of each modality inside the model, %", ["method", *names])
     found.rows += [[line["name"], *(percent(line, name, metric) for name in names)] for line in table["lines"]]
     return found
@@ -172,8 +210,8 @@ def _cost(table: Summary, reference: str) -> Table:
         cells.append(f"{cost['trials']:.0f}" if "trials" in cost else "-")
         found.rows.append([line["name"], *cells])
     found.note = (
-        "passes: epochs of all phases and trials. forward, backward: in passes of joint training over the training samples, the "
-        "method's card times the passes (an upper bound where a phase trains a part of the model). "
+        "passes: epochs of all phases and trials. forward, backward: in passes of joint training over the training samples, "
+        "counted sample by sample, each encoder by its share of the model's work. "
         f"time: relative to {reference}. memory: most of the process, or of the GPU."
     )
     return found
@@ -187,9 +225,12 @@ def _ranking(ranking: Summary) -> Table:
         differs = "yes" if rank - best > ranking["critical_difference"] else "no"
         found.rows.append([name, f"{rank:.2f}", f"{rank - best:.2f}", differs])
     found.note = (
-        f"Friedman: chi-squared {ranking['statistic']:.2f}, p = {ranking['p']:.3g}. Mean ranks that differ by less than "
-        f"{ranking['critical_difference']:.2f} do not differ significantly (Nemenyi, 5 %)."
+        f"Friedman: chi-squared {ranking['statistic']:.2f}, p = {ranking['p']:.3g}; F {ranking['f']:.2f}, p = "
+        f"{ranking['f_p']:.3g} (Iman-Davenport). Mean ranks that differ by less than {ranking['critical_difference']:.2f} do not "
+        "differ significantly (Nemenyi, 5 %)."
     )
+    if ranking["left_out"]:
+        found.note += f" Not ranked, as not run on every data set: {', '.join(ranking['left_out'])}."
     for pair in ranking.get("bayesian", ()):
         found.note += (
             f" {pair['first']} against {pair['second']}: worse {pair['worse']:.2f}, equal {pair['equal']:.2f}, "
@@ -207,8 +248,8 @@ def _environment(summary: Summary) -> list[str]:
 
 
 def percent(line: Summary, output: str, metric: str) -> str:
-    """Return mean and standard deviation of a metric, in percent; a dash where it is not known."""
+    """Return mean and, of several runs, standard deviation of a metric, in percent; a dash where it is not known."""
     if metric not in line["scores"].get(output, {}):
         return "-"
     average, spread = line["scores"][output][metric]
-    return f"{100 * average:.1f} ± {100 * spread:.1f}"
+    return f"{100 * average:.1f}" + (f" ± {100 * spread:.1f}" if has_spread(line, output, metric) else "")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from statistics import mean
+from statistics import fmean
 from typing import Any
 
 from equipoise.benchmark.executors import Sources
@@ -24,20 +25,27 @@ class Clock:
 
     def __init__(self, rows: Iterable[Mapping[str, Any]] = ()) -> None:
         self._seen: dict[tuple[str, str], list[float]] = {}
+        self._means: dict[tuple[str, str], float] = {}
         for row in rows:
             self.add(row)
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Take a finished run into account; one that failed says nothing."""
         if row.get("seconds") is not None:
-            self._seen.setdefault((row["set"], row["method"]["name"]), []).append(float(row["seconds"]))
+            place = row["set"], row["method"]["name"]
+            seen = self._seen.setdefault(place, [])
+            seen.append(float(row["seconds"]))
+            self._means[place] = fmean(seen)
 
     def seconds(self, job: Job) -> float | None:
         """Return the seconds that a run will take; None while nothing is known."""
-        name, times = job.method["name"], {place: mean(values) for place, values in self._seen.items()}
-        if (job.set, name) in times:
-            return times[job.set, name]
-        here = {other: value for (data, other), value in times.items() if data == job.set}
+        return self._seconds(job.set, job.method["name"])
+
+    def _seconds(self, place: str, name: str) -> float | None:
+        times = self._means
+        if (place, name) in times:
+            return times[place, name]
+        here = {other: value for (data, other), value in times.items() if data == place}
         guesses = [
             value * times[data, name] / times[data, other]
             for other, value in here.items()
@@ -45,12 +53,13 @@ class Clock:
             if (data, name) in times and (data, other) in times
         ]
         guesses = guesses or list((here or times).values())
-        return mean(guesses) if guesses else None
+        return fmean(guesses) if guesses else None
 
     def left(self, jobs: Sequence[Job], processes: int) -> float | None:
         """Return the seconds until some runs are done, all processes being busy; None while nothing is known."""
-        times = [self.seconds(job) for job in jobs]
-        known = [time for time in times if time is not None]
+        alike = Counter((job.set, job.method["name"]) for job in jobs)  # thousands of runs, asked for as each of them ends
+        times = [(count, self._seconds(*place)) for place, count in alike.items()]
+        known = [count * time for count, time in times if time is not None]
         return sum(known) / processes if len(known) == len(times) else None
 
 

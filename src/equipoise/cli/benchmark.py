@@ -149,7 +149,7 @@ def _rich(table: Table) -> RichTable:
 @contextmanager
 def _progress(todo: Sequence[Job], store: Store, processes: int) -> Iterator[Any]:
     """Show what is done, what runs and how much time is left: a bar on a terminal, else a line a minute."""
-    clock = Clock(row for row in store.rows() if "error" not in row)
+    clock = Clock(row for row in store.rows(("configuration", "cost")) if "error" not in row)
     waiting = {job.key: job for job in todo}
     running: dict[str, Job] = {}
     failed = 0
