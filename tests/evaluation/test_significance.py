@@ -14,6 +14,7 @@ from equipoise.evaluation.significance import (
     corrected_paired_test,
     friedman_nemenyi,
     holm,
+    iman_davenport,
     mean_interval,
 )
 
@@ -41,6 +42,17 @@ def test_equal_and_constant_differences() -> None:
     assert corrected_paired_test([1.0, 2.0], [0.0, 1.0], 8, 2).p == 0.0
 
 
+def test_the_correction_is_that_of_the_ordinary_test_by_its_ratio() -> None:
+    """``t`` shrinks by ``sqrt((1 / J) / (1 / J + n_test / n_train))`` against the ordinary paired test."""
+    first, second = np.random.default_rng(1).normal([[0.3], [0.0]], 1.0, size=(2, 15))
+    plain = stats.ttest_rel(first, second)
+    t = plain.statistic * np.sqrt((1 / 15) / (1 / 15 + 20 / 80))
+    found = corrected_paired_test(first, second, train=80, test=20)
+    assert found.p == pytest.approx(2 * stats.t.sf(abs(t), 14), rel=1e-12)
+    reach = stats.t.ppf(0.975, 14) * found.difference / t
+    assert [found.low, found.high] == pytest.approx([found.difference - reach, found.difference + reach], rel=1e-12)
+
+
 def test_unpaired_scores_are_refused() -> None:
     with pytest.raises(DataError, match="at least two pairs of scores, found 2 and 1"):
         corrected_paired_test([1.0, 2.0], [1.0], 8, 2)
@@ -49,6 +61,11 @@ def test_unpaired_scores_are_refused() -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_holm_equals_the_reference(case: dict[str, Any]) -> None:
     assert holm(case["p_vs_control"]) == pytest.approx(case["holm_adjusted"], abs=1e-12)
+
+
+def test_holm_equals_the_example_of_demsar() -> None:
+    """Demsar 2006, section 3.2.2: three variants against C4.5; the first two are rejected at 5 %, the third is not."""
+    assert holm([0.016, 0.607, 0.019]) == pytest.approx([0.048, 0.607, 0.048])
 
 
 def test_holm_of_nothing_is_nothing() -> None:
@@ -73,6 +90,47 @@ def test_ranks_equal_the_reference(case: dict[str, Any]) -> None:
     assert found.critical_difference == pytest.approx(case["critical_difference"], rel=1e-6)
     np.testing.assert_allclose(found.pairs, case["nemenyi_p"], atol=1e-6)
     assert found.sets == len(case["table"])
+
+
+DEMSAR = [
+    [4, 3, 2, 1],
+    [1, 2, 3, 4],
+    [4, 1, 2, 3],
+    [4, 1, 3, 2],
+    [4, 2, 3, 1],
+    [1, 2.5, 4, 2.5],
+    [3, 2, 4, 1],
+    [2.5, 2.5, 4, 1],
+    [4, 3, 2, 1],
+    [2.5, 2.5, 2.5, 2.5],
+    [4, 2.5, 1, 2.5],
+    [3, 2, 4, 1],
+    [4, 1, 2, 3],
+    [3, 1, 4, 2],
+]
+"""Ranks of C4.5 and three variants on 14 data sets: Demsar 2006, Table 6."""
+
+
+def test_ranks_equal_the_example_of_demsar() -> None:
+    """Demsar 2006, section 3.2.2, which does not correct the statistic for ties: two each on three sets, four on one."""
+    found = friedman_nemenyi([[-rank for rank in ranks] for ranks in DEMSAR])
+    assert found.ranks == pytest.approx([3.143, 2.000, 2.893, 1.964], abs=5e-4)
+    untied = found.statistic * (1 - (3 * (2**3 - 2) + 4**3 - 4) / (14 * 4 * (4**2 - 1)))
+    assert untied == pytest.approx(9.28, abs=5e-3)
+    f, p = iman_davenport(untied, sets=14, methods=4)
+    assert f == pytest.approx(3.69, abs=5e-3)
+    assert p == pytest.approx(stats.f.sf(f, 3, 39))
+    assert stats.f.isf(0.05, 3, 39) == pytest.approx(2.85, abs=1e-2)  # the printed critical value, so that p < 5 %
+    assert p < 0.05
+    assert found.critical_difference == pytest.approx(1.25, abs=5e-3)
+    assert (found.f, found.f_p) == iman_davenport(found.statistic, sets=14, methods=4)
+
+
+def test_orders_that_are_all_alike_have_the_chance_of_that() -> None:
+    """Three methods can be ordered in six ways: that two more data sets agree with the first has a chance of 1 / 36."""
+    found = friedman_nemenyi([[0.9, 0.8, 0.7]] * 3)
+    assert found.f == np.inf
+    assert found.f_p == pytest.approx(1 / 36)
 
 
 def test_friedman_equals_scipy_with_and_without_ties() -> None:
@@ -109,6 +167,18 @@ def test_bayesian_signed_rank_of_one_difference_is_known() -> None:
         assert worse == 0.0
         assert better == pytest.approx(0.5 ** (prior / 2), abs=0.005)
         assert worse + equal + better == pytest.approx(1.0)
+
+
+def test_bayesian_signed_rank_equals_the_sums_of_the_paper() -> None:
+    """Benavoli et al. 2017: in each draw of weights the sums over all pairs of differences are compared."""
+    values, wins = [0.0, 0.03, -0.02, 0.012], np.zeros(3)
+    for weights in np.random.default_rng(0).dirichlet([0.5, 1.0, 1.0, 1.0], 2000):
+        shares = np.zeros(3)
+        for z, w in zip(values, weights, strict=True):
+            for other, v in zip(values, weights, strict=True):
+                shares[0 if z + other < -0.02 else 2 if z + other > 0.02 else 1] += w * v
+        wins[shares.argmax()] += 1 / 2000
+    assert bayesian_signed_rank(values[1:], samples=2000) == pytest.approx(wins, abs=1e-9)
 
 
 def test_bayesian_signed_rank_is_symmetric_and_knows_small_differences() -> None:
