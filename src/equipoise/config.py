@@ -238,7 +238,9 @@ class ReadOptions:
     root: str | None = option(
         None, help="folder from which the paths of media files start and which they may not leave (default: that of the data)"
     )
-    skip_damaged: bool = option(False, help="treat samples whose media file is damaged as absent instead of stopping")
+    skip_damaged: bool = option(
+        False, help="treat samples whose file (sound, picture, recording) is damaged as absent instead of stopping"
+    )
     cache_gigabytes: float = option(
         10.0, low=0.0, help="room for decoded media on disk, in EQUIPOISE_CACHE or the user's folder of caches; 0 keeps none"
     )

@@ -13,10 +13,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
+from PIL import Image
 from pyarrow import parquet
 
 from equipoise.config import ReadOptions
-from equipoise.data import arrow
+from equipoise.data import arrow, memory
 from equipoise.data.dataset import Dataset
 from equipoise.data.describe import describe_yaml
 from equipoise.data.fingerprint import fingerprint
@@ -25,7 +26,7 @@ from equipoise.data.named_rows import NamedRows
 from equipoise.data.preprocessing import Preprocessing
 from equipoise.data.rows import MappedRows
 from equipoise.data.sources import open_dataset
-from equipoise.errors import DataError
+from equipoise.errors import DataError, EquipoiseError
 
 
 def table(rows: int, seed: int = 0) -> pd.DataFrame:
@@ -55,7 +56,7 @@ def parts(tmp_path: Path) -> Path:
 @pytest.fixture
 def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing fits into memory."""
-    monkeypatch.setattr(arrow, "fits", lambda size: False)
+    monkeypatch.setattr(memory, "free_bytes", lambda: 0)
 
 
 def in_memory(frame: pd.DataFrame) -> Dataset:
@@ -75,8 +76,8 @@ def test_parts_are_one_table(parts: Path) -> None:
 
 def test_only_the_columns_that_are_needed_are_read(parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: set[str] = set()
-    original = arrow.ArrowTable._read
-    monkeypatch.setattr(arrow.ArrowTable, "_read", lambda self, columns: (read.update(columns), original(self, columns))[1])
+    original = arrow.ArrowTable.pieces
+    monkeypatch.setattr(arrow.ArrowTable, "pieces", lambda self, columns: (read.update(columns), original(self, columns))[1])
     open_dataset(parts, ReadOptions(modalities={"a": ["a_1"]}))
     assert read == {"id", "label", "a_1"}
 
@@ -112,6 +113,17 @@ def test_folders_and_names_state_the_split(tmp_path: Path) -> None:
         found = dict(zip(data.ids.tolist(), data.split.tolist(), strict=True))
         assert [found[f"s{number}_3"] for number in range(3)] == ["train", "validation", "test"]
     assert open_dataset(tmp_path / "partitioned", ReadOptions(group="site")).group.tolist() == ["07"] * 30  # type: ignore[union-attr]
+
+
+def test_parts_of_different_types_and_folders_that_state_nothing(tmp_path: Path) -> None:
+    for number, (folder, kind) in enumerate({"a%20b": int, "__HIVE_DEFAULT_PARTITION__": float, "c": np.int8}.items()):
+        (tmp_path / f"site={folder}").mkdir()
+        frame = table(4, number).assign(a_1=np.arange(4).astype(kind), b_2=pd.Categorical(["u", "v"] * 2))
+        frame.to_parquet(tmp_path / f"site={folder}" / "part-0.parquet", index=False)
+    data = open_dataset(tmp_path, ReadOptions(modalities={"a": {"prefix": "a_"}, "b": ["b_2"], "site": ["site"]}))
+    assert data.inputs["a"]["a_1"].tolist() == [0, 1, 2, 3] * 3  # type: ignore[call-overload,union-attr]
+    assert data.inputs["site"]["site"].tolist() == [None] * 4 + ["a b"] * 4 + ["c"] * 4  # type: ignore[call-overload,union-attr]
+    assert data.schema["b"].categorical == ("b_2",)
 
 
 def test_lists_are_modalities(tmp_path: Path) -> None:
@@ -202,7 +214,7 @@ def break_layout(folder: Path) -> None:
     [
         (break_columns, r"part-1.parquet: its columns differ from those of .*part-0.parquet: 'a_2', 'other' is in one of them"),
         (break_bytes, r"part-1.parquet cannot be read as a parquet table"),
-        (break_page, r"parts cannot be read as parts of one parquet table"),
+        (break_page, r"part-1.parquet cannot be read as a parquet table"),
         (break_rows, r"parts has no rows"),
         (break_ids, r"parts: id 's0_0' repeats"),
         (break_layout, r"as one table in folders called column=value, or as one file per modality \('labels.csv'\)"),
@@ -280,7 +292,8 @@ def test_parts_of_a_saved_data_set_are_the_split(tmp_path: Path) -> None:
 
 
 def test_what_datasets_writes(tmp_path: Path) -> None:
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     features = datasets.Features(
         {
             "label": datasets.ClassLabel(names=["neg", "pos"]),
@@ -339,8 +352,6 @@ def media_of(items: list[Any]) -> Any:
 
 
 def test_encoded_files_are_media(tmp_path: Path) -> None:
-    from PIL import Image
-
     items, pictures = [], np.random.default_rng(0).integers(0, 255, (8, 5, 6, 3), dtype=np.uint8)
     for picture in pictures:
         file = io.BytesIO()
@@ -358,6 +369,34 @@ def test_encoded_files_are_media(tmp_path: Path) -> None:
     assert np.asarray(data.inputs["image"][:7]).shape[0] == 7
     again = open_dataset(tmp_path / "saved", options, labelled=False, schema=data.schema)
     assert fingerprint(again) == fingerprint(data)
+
+
+@pytest.mark.parametrize("container", ["saved", "parts"])
+def test_options_of_decoding(tmp_path: Path, container: str) -> None:
+    items = []
+    for picture in np.random.default_rng(0).integers(0, 255, (8, 9, 12, 3), dtype=np.uint8):
+        file = io.BytesIO()
+        Image.fromarray(picture).save(file, "PNG")
+        items.append({"bytes": file.getvalue(), "path": None})
+    columns = {"label": pa.array(["a", "b"] * 4), "image": media_of(items), "age": pa.array(np.arange(8.0))}
+    folder = tmp_path / container
+    if container == "saved":
+        save(folder, columns, {})
+    else:
+        folder.mkdir()
+        parquet.write_table(pa.table(columns), folder / "part-0.parquet")
+    photo: dict[str, Any] = {"columns": ["image"], "kind": "image", "options": {"size": 6, "colours": "grey"}}
+    data = open_dataset(folder, ReadOptions(modalities={"photo": photo, "person": ["age"]}))
+    assert data.schema["photo"].shape == (6, 6)
+    (folder / "dataset.yaml").write_text(describe_yaml(data))
+    assert fingerprint(open_dataset(folder)) == fingerprint(data)
+    for own, message in (
+        ({"key": "image", "options": {"sise": 6}}, "options: unknown option 'sise', did you mean 'size'"),
+        ({"columns": ["image", "age"]}, "modality 'photo': column 'image' holds lists or files, expected it alone"),
+        ({"columns": ["age"], "options": {"size": 6}}, "does not hold names of media files"),
+    ):
+        with pytest.raises(EquipoiseError, match=message):
+            open_dataset(folder, ReadOptions(modalities={"photo": own}))
 
 
 @pytest.mark.parametrize(

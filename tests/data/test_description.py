@@ -63,3 +63,5 @@ def test_mistakes_name_the_place(tmp_path: Path, text: str, sentence: str) -> No
 def test_keys_of_another_layout(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="modalities: a: 'file' does not apply to data of this layout"):
         describe_source(None, ReadOptions(modalities={"a": {"file": "x"}}), ("key", "kind"))
+    with pytest.raises(DataError, match="a: options say how media files are decoded, and data of this layout hold none"):
+        describe_source(None, ReadOptions(modalities={"a": {"options": {"size": 8}}}), ("key", "kind"))

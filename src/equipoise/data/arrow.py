@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import re
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,19 +12,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from equipoise.data.columns import few
-from equipoise.data.memory import fits, free_bytes, readable
-from equipoise.data.named_rows import NamedRows
+from equipoise.data.files import reading
+from equipoise.data.media.base import files_kind
+from equipoise.data.memory import fits
 from equipoise.data.rows import MappedRows, Rows
+from equipoise.data.scratch import Spool
 from equipoise.data.sequences import Frames
+from equipoise.data.stored_table import StoredTable
 from equipoise.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_BATCH = 1 << 21
+"""Values of a parquet file that are read together."""
+
 
 @dataclass(frozen=True, eq=False)
-class ArrowTable:
+class ArrowTable(StoredTable):
     """A table in Arrow files, read column by column.
 
     Attributes:
@@ -69,32 +72,43 @@ class ArrowTable:
             if pa.types.is_struct(kind) and {kind.field(place).name for place in range(kind.num_fields)} == {"bytes", "path"}
         ]
 
-    def table(self, columns: Sequence[str]) -> pd.DataFrame:
-        """Return columns of one value per row; names of classes in place of their numbers, None where there is no class."""
+    def pieces(self, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+        """Read columns of one value per row; names of classes in place of their numbers, None where there is no class."""
         import pandas as pd
 
-        found: pd.DataFrame = self._read(columns).to_pandas()
-        for name in columns:
-            if name in self.classes:
-                numbers = found[name].fillna(-1).astype(np.int64)
-                known = dict(enumerate(self.classes[name]))
-                found[name] = pd.Series([known.get(number) for number in numbers], dtype=object)
-            elif isinstance(found[name].dtype, pd.CategoricalDtype):
-                found[name] = found[name].astype(object)
-        return found
+        for batch in self.scan(list(columns)):
+            piece: pd.DataFrame = batch.to_pandas()
+            for name, dtype in piece.dtypes.items():
+                if name in self.classes:
+                    numbers = piece[name].fillna(-1).astype(np.int64)
+                    known = dict(enumerate(self.classes[str(name)]))
+                    piece[name] = pd.Series([known.get(number) for number in numbers], dtype=object)
+                elif isinstance(dtype, pd.CategoricalDtype):
+                    piece[name] = piece[name].astype(object)
+            yield piece
 
-    def named(self, columns: Sequence[str], modality: str) -> Rows:
-        """Return columns as the rows of a modality: a table, or a matrix on disk where they do not fit into memory."""
-        size = 8 * self.rows * len(columns)
-        if fits(size):
-            return self.table(columns)
-        words = [name for name in columns if name in self.classes or not _is_number(self.types[name])]
-        if words:
-            raise DataError(
-                f"{self.place}: modality {modality!r} takes more than {readable(size)} and {readable(free_bytes())} of memory "
-                f"are free; only numbers can stay on disk, expected a modality without {few(words)}"
-            )
-        return NamedRows.of(self._spooled(columns), columns)
+    def words(self, columns: Sequence[str]) -> list[str]:
+        return [name for name in columns if name in self.classes or not _is_number(self.types[name], boolean=False)]
+
+    def file_names(self, columns: Sequence[str]) -> list[str]:
+        import pyarrow as pa
+
+        kinds = {name: self.types[name] for name in columns}
+        words = [name for name, kind in kinds.items() if is_text(kind.value_type if pa.types.is_dictionary(kind) else kind)]
+        return [name for name in words if self._all_files(name)]
+
+    def _all_files(self, column: str) -> bool:
+        kinds: set[str | None] = set()
+        for batch in self.scan([column]):
+            known = [name for name in batch.column(0).to_pylist() if name]
+            if known:
+                kinds.add(files_kind(known))
+            if None in kinds or len(kinds) > 1:
+                return False
+        return bool(kinds)
+
+    def number_type(self, columns: Sequence[str]) -> np.dtype[Any]:
+        return np.dtype(np.float32 if all(_small(_innermost(self.types[name])) for name in columns) else np.float64)
 
     def array(self, column: str) -> Rows | Frames:
         """Return a column of lists as an array of shape (rows, ...), on disk where it does not fit; frames if lengths differ."""
@@ -103,7 +117,7 @@ class ArrowTable:
             raise DataError(f"{self.place}: column {column!r} holds no list at all")
         width = int(_nested(first.column(0), self._of(column))[0].size / (first.num_rows - first.column(0).null_count))
         if not fits(8 * self.rows * width):
-            return self._spooled([column])
+            return self._spooled(column)
         found = self._read([column]).column(0)
         values, lengths = _nested(found.combine_chunks() if found.num_chunks != 1 else found.chunk(0), self._of(column))
         if len(set(lengths[lengths >= 0].tolist())) > 1:
@@ -150,39 +164,67 @@ class ArrowTable:
 
         return pa.Table.from_batches(self.scan(list(columns)), pa.schema([(name, self.types[name]) for name in columns]))
 
-    def _spooled(self, columns: Sequence[str]) -> MappedRows:
-        """Numbers copied batch by batch into an npy file: rows in any order come from there as fast as the disk gives them."""
-        folder, done, file = scratch_folder(), 0, None
-        path = folder / "rows.npy"
-        for batch in self.scan(list(columns)):
-            if _is_list(self.types[columns[0]]):
-                values, lengths = _nested(batch.column(0), self._of(columns[0]))
-                if len(set(lengths[lengths >= 0].tolist())) > 1:
-                    raise DataError(f"{self._of(columns[0])} holds lists of different lengths and does not fit into memory")
-                part = _filled(values, lengths)
-            else:
-                part = np.column_stack([column.to_numpy(zero_copy_only=False).astype(np.float64) for column in batch.columns])
-            if file is None:
-                self._check_room(folder, 8 * self.rows * int(np.prod(part.shape[1:])))
-                kind = np.float32 if all(_small(_innermost(self.types[name])) for name in columns) else np.float64
-                file = np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=(self.rows, *part.shape[1:]))
-            if part.shape[1:] != file.shape[1:]:
-                raise DataError(
-                    f"{self._of(columns[0])} holds lists of shapes {file.shape[1:]} and {part.shape[1:]}, expected one"
-                )
-            file[done : done + len(part)] = part
-            done += len(part)
-        assert file is not None
-        file.flush()
-        return MappedRows.open(path)
+    def _spooled(self, column: str) -> MappedRows:
+        """Lists of one length copied batch by batch into a file."""
+        spool: Spool | None = None
+        shape: tuple[int, ...] = ()
+        for batch in self.scan([column]):
+            values, lengths = _nested(batch.column(0), self._of(column))
+            if len(set(lengths[lengths >= 0].tolist())) > 1:
+                raise DataError(f"{self._of(column)} holds lists of different lengths and does not fit into memory")
+            part = _filled(values, lengths)
+            if spool is None:
+                shape = part.shape[1:]
+                spool = Spool(self.rows, shape, self.number_type([column]), self.place)
+            if part.shape[1:] != shape:
+                raise DataError(f"{self._of(column)} holds lists of shapes {shape} and {part.shape[1:]}, expected one")
+            spool.write(part)
+        assert spool is not None
+        return spool.rows()
 
-    def _check_room(self, folder: Path, size: int) -> None:
-        free = shutil.disk_usage(folder).free
-        if size > free:
-            raise DataError(
-                f"{self.place} does not fit into memory, and its copy of up to {readable(size)} not into {folder.parent}, where "
-                f"{readable(free)} are free; state a folder of a larger disk by the environment variable TMPDIR"
-            )
+
+def open_parquet(path: Path) -> ArrowTable:
+    """Return one parquet file as a table of which little more is in memory than the rows that are being read.
+
+    Args:
+        path: The file.
+
+    Raises:
+        DataError: The file cannot be read or has no rows.
+    """
+    schema, rows = parquet_schema(path)
+    if not rows:
+        raise DataError(f"{path} has no rows, expected one row per sample")
+    types = {field.name: plain_type(field.type) for field in schema}
+    return ArrowTable(place=str(path), types=types, rows=rows, scan=lambda columns: parquet_batches(path, columns))
+
+
+def parquet_schema(path: Path) -> tuple[Any, int]:
+    """Return the Arrow schema of a parquet file, and its number of rows.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    with reading(path, "a parquet table"):
+        from pyarrow import parquet
+
+        with parquet.ParquetFile(path) as file:
+            return file.schema_arrow, file.metadata.num_rows
+
+
+def parquet_batches(path: Path, columns: Sequence[str]) -> Iterator[Any]:
+    """Read columns of a parquet file, a few rows at a time however many it keeps together.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    from pyarrow import parquet
+
+    # buffers of its own, or else whole columns of a group of rows, which may be the whole file, are held as they are compressed
+    with reading(path, "a parquet table"), parquet.ParquetFile(path, buffer_size=1 << 16, pre_buffer=False) as file:
+        for batch in file.iter_batches(max(1, min(1 << 16, _BATCH // len(columns))), columns=list(columns)):
+            # a name with a dot selects more columns, and they come in the order of the file
+            yield batch.select(list(columns))
 
 
 # The suffix says to others what a file is; names in the data are not trusted with it.
@@ -194,13 +236,6 @@ _BEGINNINGS = {
 
 def _suffix(content: bytes) -> str | None:
     return next((suffix for start, suffix in _BEGINNINGS.items() if re.match(start, content, re.DOTALL)), None)
-
-
-def scratch_folder() -> Path:
-    """Return a new folder of temporary files, which is gone when the process ends."""
-    folder = Path(tempfile.mkdtemp(prefix="equipoise-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 def plain_type(kind: Any) -> Any:
@@ -222,10 +257,17 @@ def _innermost(kind: Any) -> Any:
     return kind
 
 
-def _is_number(kind: Any) -> bool:
+def is_text(kind: Any) -> bool:
+    """Return whether values of an Arrow type are text."""
     import pyarrow as pa
 
-    return any(test(kind) for test in (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean))
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _is_number(kind: Any, *, boolean: bool = True) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or (boolean and pa.types.is_boolean(kind))
 
 
 def _small(kind: Any) -> bool:

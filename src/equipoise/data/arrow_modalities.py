@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from equipoise.data.arrow import ArrowTable, scratch_folder
+from equipoise.data.arrow import ArrowTable, is_text
 from equipoise.data.assemble import Raw, assemble
 from equipoise.data.columns import as_text
 from equipoise.data.dataset import Dataset
@@ -17,6 +17,7 @@ from equipoise.data.labels import ID_NAMES, find_roles
 from equipoise.data.readers.table import by_prefix, select
 from equipoise.data.rows import Rows
 from equipoise.data.schema import Schema
+from equipoise.data.scratch import scratch_folder
 from equipoise.data.sequences import Frames
 from equipoise.data.text import is_free_text
 from equipoise.errors import DataError, suggest
@@ -62,13 +63,15 @@ def from_arrow(
         ids, id_name = np.arange(table.rows).astype(str), ""
     free = [column for column in table.types if column not in (*roles.names, id_name)]
     chosen = _choose(table, free, stated, schema)
+    named = {modality: found for modality, found in chosen.items() if not isinstance(found, str)}
+    tables = table.inputs(named, ids, stated, schema)
     inputs: dict[str, Rows | Frames] = {}
     if any(found in table.media for found in chosen.values()):
         folder = scratch_folder()
-        stated = replace(stated, media=replace(stated.media, root=folder))
+        stated = replace(stated, media=replace(stated.media, folder=folder))
     for modality, found in chosen.items():
         if not isinstance(found, str):
-            inputs[modality] = table.named(found, modality)
+            inputs[modality] = tables[modality]
         else:
             inputs[modality] = table.files(found, folder) if found in table.media else table.array(found)
     return assemble(
@@ -103,18 +106,11 @@ def _choose(table: ArrowTable, free: list[str], stated: Description, schema: Sch
     if schema is not None:
         return _of_run(schema, scalars, lists)
     found: dict[str, str | list[str]] = {column: column for column in lists}
-    words = [column for column in scalars if _is_text(table, column)]
+    words = [column for column in scalars if is_text(table.types[column])]
     if words:
         texts = table.table(words)
         found |= {column: [column] for column in words if is_free_text(texts[column])}
     return found or {name: columns for name, (columns, _) in by_prefix(scalars, table.place).items()}
-
-
-def _is_text(table: ArrowTable, column: str) -> bool:
-    import pyarrow as pa
-
-    kind = table.types[column]
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _any(own: Stated, name: str, free: list[str]) -> bool:
@@ -127,9 +123,12 @@ def _any(own: Stated, name: str, free: list[str]) -> bool:
 
 def _stated(table: ArrowTable, name: str, own: Stated, free: list[str]) -> str | list[str]:
     scalars = [column for column in table.scalars if column in free]
-    if own.columns is not None or own.prefix is not None:
+    whole = [column for column in own.columns or () if column in free and column in (*table.lists, *table.media)]
+    if whole and len(own.columns or ()) > 1:
+        raise DataError(f"{table.place}: modality {name!r}: column {whole[0]!r} holds lists or files, expected it alone")
+    if not whole and (own.columns is not None or own.prefix is not None):
         return select(own, name, scalars, list(table.types), table.place)
-    column = own.key or name
+    column = whole[0] if whole else own.key or name
     if column not in free:
         raise DataError(f"{table.place}: modality {name!r} has no column {column!r}, {suggest(column, free)}")
     if column in (*table.lists, *table.media):
@@ -146,7 +145,7 @@ def _of_run(schema: Schema, scalars: list[str], lists: list[str]) -> dict[str, s
     found: dict[str, str | list[str]] = {}
     for modality in schema.modalities:
         column = next((name for name in (modality.source, modality.name) if name in lists), None)
-        columns: Mapping[str, None] = dict.fromkeys(name for name in modality.columns if name in scalars)
+        columns: Mapping[str, None] = dict.fromkeys(name for name in modality.table_columns if name in scalars)
         if column is not None:
             found[modality.name] = column
         elif columns:

@@ -15,6 +15,7 @@ from equipoise.data.description import Description, Stated
 from equipoise.data.labels import Roles, check_ids, read_group, read_split
 from equipoise.data.media.modality import files_modality, kind_of_files, tell
 from equipoise.data.named_rows import NamedRows
+from equipoise.data.recordings import names_recordings, recordings_modality
 from equipoise.data.rows import LazyRows, Rows, row_chunks
 from equipoise.data.schema import TASKS, Modality, Schema
 from equipoise.data.sequences import Frames, is_sequence, sequence_modality
@@ -122,6 +123,7 @@ def assemble(raw: Raw, stated: Description, *, labelled: bool, schema: Schema | 
             group=raw.roles.group if group is not None else "",
             format=raw.format,
             layout=raw.layout,
+            root=stated.root or "",
             notes=raw.notes,
         ),
         ids=raw.ids,
@@ -165,6 +167,9 @@ def _modality(
     kind_of_file = kind_of_files(value, own, expected)
     if kind_of_file:
         return files_modality(name, cast("pd.DataFrame", value), kind_of_file, own, expected, stated.media, place)
+    if is_sequence(value, own, expected) and names_recordings(value, own, expected):
+        rows, found = recordings_modality(name, cast("pd.DataFrame", value), own, expected, stated.media, place)
+        return rows, found, _observed(rows, raw.ids, place)
     if own.options:
         raise DataError(f"{place}: options of decoding are stated, but it does not hold names of media files")
     if is_sequence(value, own, expected):
@@ -281,7 +286,8 @@ def _observed(array: NDArray[Any] | LazyRows, ids: NDArray[np.str_], place: str)
         found = infinite_entry(rows)
         if found is not None:
             row, position = found
-            where = ", ".join(str(int(axis)) for axis in np.unravel_index(position, rows.shape[1:]))
+            axes = np.unravel_index(position, rows.shape[1:])
+            where = repr(array.columns[position]) if isinstance(array, NamedRows) else ", ".join(str(int(axis)) for axis in axes)
             raise DataError(
                 f"{place}: column {where} is infinite for sample {str(ids[part.start + row])!r}, "
                 f"expected finite numbers of at most {LARGEST:.1e}"

@@ -92,7 +92,7 @@ def describe_yaml(dataset: Dataset) -> str:
     schema = dataset.schema
     head: dict[str, Any] = {
         key: list(value) if isinstance(value, tuple) else value
-        for key in ("name", "layout", "id", "target", "split", "group")
+        for key in ("name", "layout", "root", "id", "target", "split", "group")
         if (value := getattr(schema, key))
     }
     lines = [_flow({key: value}) for key, value in head.items()]
@@ -122,7 +122,7 @@ def _stated(modality: Modality, layout: str) -> dict[str, Any]:
     elif modality.source:
         stated["prefix"] = modality.source
     else:
-        stated["columns"] = list(modality.columns)
+        stated["columns"] = list(modality.table_columns)
     stated["kind"] = modality.kind
     if modality.window:
         stated["window"] = modality.window
@@ -130,6 +130,8 @@ def _stated(modality: Modality, layout: str) -> dict[str, Any]:
         stated["order"] = modality.order
     if modality.decode:
         stated["options"] = dict(modality.decode)
+    if modality.path_column:
+        stated["options"] = {"channels": list(modality.columns)}
     if modality.categorical:
         stated["categorical"] = list(modality.categorical)
     return stated
@@ -162,12 +164,11 @@ def _counts(words: NDArray[np.str_]) -> dict[str, int]:
 
 def _modality_facts(dataset: Dataset, modality: Modality) -> dict[str, Any]:
     value, present = dataset.inputs[modality.name], dataset.present[modality.name]
-    own: dict[str, Any] = {}
+    own: dict[str, Any] = {"notes": list(modality.notes)} if modality.notes else {}
     constant: list[str] = []
     if isinstance(value, FileRows):
         missing = 0
         own["files"] = {**value.found(), "decoded": value.decoder.words}
-        own["notes"] = list(modality.notes)
     elif hasattr(value, "iloc"):
         missing, constant = _table_facts(cast("pd.DataFrame", value)[present])
     else:

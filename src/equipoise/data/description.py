@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from equipoise.errors import DataError, suggest
 
 FILE_NAME = "dataset.yaml"
 NAMES = ("id", "target", "split", "group")
-KEYS = ("name", *NAMES, "task", "classes", "modalities", "layout")
+KEYS = ("name", *NAMES, "task", "classes", "modalities", "root", "layout")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class Stated:
         categorical: Columns that hold categories although they look like numbers (or mix both).
         window: How many rows of a group, itself and those before it, make the sequence of a row.
         order: Column that the rows of a sequence are sorted by; as they are in the file when not given.
-        options: How its media files are decoded.
+        options: How its files are decoded, or which columns of recordings are ``channels``.
     """
 
     file: str | None = None
@@ -59,6 +60,7 @@ class Description:
         group: Column of groups.
         classes: The classes in the order of their codes.
         modalities: The modalities; when given, there are no others.
+        root: Folder in which the paths of its files start, as its description states it.
         media: How media files are read.
     """
 
@@ -71,6 +73,7 @@ class Description:
     group: str | None = None
     classes: tuple[str, ...] | None = None
     modalities: Mapping[str, Stated] | None = field(default=None)
+    root: str | None = None
     media: MediaOptions = field(default_factory=MediaOptions)
 
 
@@ -95,6 +98,7 @@ def describe_source(path: Path | None, options: ReadOptions, applicable: Collect
         place = str(file)
         found = read_yaml(file)
         values = _mapping(found or {}, place, KEYS)
+    root = None if options.root is not None else _word(values.get("root"), f"{place}: root")
     modalities = options.modalities if options.modalities is not None else values.get("modalities") or None
     where = "modalities" if options.modalities is not None else f"{place}: modalities"
     return Description(
@@ -104,7 +108,12 @@ def describe_source(path: Path | None, options: ReadOptions, applicable: Collect
         modalities=None if modalities is None else _modalities(modalities, where, applicable),
         target=_target(options.target or values.get("target"), f"{place}: target"),
         task=_task(options.task or values.get("task"), f"{place}: task"),
-        media=MediaOptions.of(options, path if path is None or path.is_dir() else path.parent),
+        root=root,
+        media=MediaOptions.of(
+            options,
+            path if path is None or path.is_dir() else path.parent,
+            None if file is None or root is None else _inside(root, file),
+        ),
         **{name: getattr(options, name) or _word(values.get(name), f"{place}: {name}") for name in NAMES if name != "target"},
     )
 
@@ -155,6 +164,8 @@ def _stated(value: object, place: str, applicable: Collection[str]) -> Stated:
     items = {"columns": value} if isinstance(value, (list, tuple)) else _mapping(value or {}, place, Stated.__dataclass_fields__)
     for key in items:
         if key not in applicable:
+            if key == "options":
+                raise DataError(f"{place}: options say how media files are decoded, and data of this layout hold none")
             raise DataError(f"{place}: {key!r} does not apply to data of this layout, {suggest(key, applicable)}")
     if "prefix" in items and "columns" in items:
         raise DataError(f"{place}: states both a prefix and columns, expected one of them")
@@ -186,6 +197,17 @@ def _window(items: Mapping[str, Any], place: str) -> int | None:
     if items.get("kind", "sequence") != "sequence":
         raise DataError(f"{place}: kind {items['kind']!r} and a window are stated, expected one of them: windows are sequences")
     return int(word)
+
+
+def _inside(root: str, file: Path) -> Path:
+    """A folder of the one of the description, which may state no other: it comes with the data, from anybody."""
+    parent = os.path.abspath(file.parent)
+    folder = os.path.normpath(os.path.join(parent, root))
+    if os.path.commonpath([parent, folder]) != parent:
+        raise DataError(f"{file}: root {root!r} leads out of {file.parent}; a folder elsewhere is stated by the option root")
+    if not os.path.isdir(folder):
+        raise DataError(f"{file}: root {root!r} is no folder in {file.parent}")
+    return Path(folder)
 
 
 def _options(value: object, place: str) -> Mapping[str, Any]:

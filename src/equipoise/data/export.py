@@ -92,11 +92,19 @@ def _write(dataset: Dataset, folder: Path) -> Path:
             name = _write_table(modality, steps, np.repeat(dataset.ids[present], lengths), roles["id"], folder)
         else:
             name = _write_array(modality, value, dataset.ids, present, folder)
-        modalities.append(replace(modality, source=name, window=0, order="", decode={}, notes=()))
+        modalities.append(replace(modality, source=name, window=0, order="", decode={}, notes=(), path_column=""))
     split, group = (roles[role] if roles[role] in columns else "" for role in ("split", "group"))
     target: str | tuple[str, ...] = "" if not targets else targets[0] if len(targets) == 1 else targets
     written = replace(
-        schema, modalities=tuple(modalities), format="folder", id=roles["id"], target=target, split=split, group=group
+        schema,
+        modalities=tuple(modalities),
+        format="folder",
+        layout="",
+        root="",
+        id=roles["id"],
+        target=target,
+        split=split,
+        group=group,
     )
     (folder / FILE_NAME).write_text(describe_yaml(replace(dataset, schema=written)), encoding="utf-8")
     return folder

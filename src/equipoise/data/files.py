@@ -95,7 +95,7 @@ def table_columns(path: Path) -> list[str]:
     """
     import pandas as pd
 
-    with reading(path, _kind(path)):
+    with reading(path, kind_of_table(path)):
         if path.suffix == ".parquet":
             from pyarrow import parquet
 
@@ -131,7 +131,7 @@ def read_table(path: Path, text: Collection[str] = ()) -> pd.DataFrame:
     import pandas as pd
 
     columns = table_columns(path)
-    with reading(path, _kind(path)), warnings.catch_warnings():
+    with reading(path, kind_of_table(path)), warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)
         if path.suffix == ".parquet":
             table = pd.read_parquet(path)
@@ -139,26 +139,43 @@ def read_table(path: Path, text: Collection[str] = ()) -> pd.DataFrame:
                 table = table.reset_index()
             table.columns = table.columns.astype(str)
         else:
-            table = pd.read_csv(
-                path,
-                sep=SEPARATORS[path.suffix],
-                dtype=dict.fromkeys(set(text) & set(columns), str),
-                na_values={name: list(MISSING_WORDS) for name in columns if name not in text},
-                keep_default_na=False,
-                index_col=False,
-                low_memory=False,
-                encoding="utf-8-sig",
-                **_exact_floats(),
-            )
+            table = pd.read_csv(path, header=0, names=columns, encoding="utf-8-sig", **csv_options(path, columns, text))
     if table.empty:
         raise DataError(f"{path} has no rows, expected one row per sample")
     if path.suffix in SEPARATORS:
-        _check_end(path, len(columns))
+        check_end(path, len(columns))
     return table
 
 
-def _check_end(path: Path, columns: int) -> None:
-    """Refuse a table that ends in mid-row: pandas would take what is lost for missing values."""
+def csv_options(path: Path, columns: Collection[str], text: Collection[str]) -> dict[str, Any]:
+    """Return how pandas is asked to read a csv or tsv file.
+
+    Args:
+        path: The file.
+        columns: The names of all its columns.
+        text: Columns to keep as they are written.
+    """
+    return {
+        "sep": SEPARATORS[path.suffix],
+        "dtype": dict.fromkeys(set(text) & set(columns), str),
+        "na_values": {name: list(MISSING_WORDS) for name in columns if name not in text},
+        "keep_default_na": False,
+        "index_col": False,
+        "low_memory": False,
+        **_exact_floats(),
+    }
+
+
+def check_end(path: Path, columns: int) -> None:
+    """Refuse a csv or tsv file that ends in mid-row: pandas would take what is lost for missing values.
+
+    Args:
+        path: The file.
+        columns: Number of its columns.
+
+    Raises:
+        DataError: The last row is short and has no end of line.
+    """
     last = b""
     with path.open("rb") as file:
         for place in range(path.stat().st_size, 0, -_BLOCK):
@@ -252,5 +269,6 @@ def _exact_floats() -> dict[str, Any]:
     return {"float_precision": "round_trip"} if version < (3, 1) else {}
 
 
-def _kind(path: Path) -> str:
+def kind_of_table(path: Path) -> str:
+    """Return what a file should be by its suffix, for messages."""
     return f"a {path.suffix.removeprefix('.')} table"

@@ -21,6 +21,15 @@ def fits(size: int) -> bool:
     return size <= free_bytes() // _SHARE
 
 
+def copyable(size: int) -> bool:
+    """Return whether what is held already can be copied once more, as it must be if it can be nowhere but in memory.
+
+    Args:
+        size: Number of bytes.
+    """
+    return size <= free_bytes()
+
+
 def readable(size: int) -> str:
     """Return a number of bytes as people write it.
 

@@ -10,7 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from equipoise.data.hdf5 import StoredMatrix
-from equipoise.data.rows import LazyRows
+from equipoise.data.memory import free_bytes
+from equipoise.data.rows import CHUNK, LazyRows
+
+_SHARE = 4
+"""Columns of a file that are read at once take at most this part of the free memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +103,7 @@ class NamedRows(LazyRows):
         return whole
 
     def column_blocks(self, rows: NDArray[np.int64], width: int) -> Iterator[NDArray[Any]]:
-        """Walk through the columns; a file that is sparse by rows is read in as few passes as memory allows.
+        """Walk through the columns; a file, in which rows lie one after another, is read in as few passes as memory allows.
 
         Args:
             rows: Row numbers within this view, all of samples that the matrix has.
@@ -113,8 +117,22 @@ class NamedRows(LazyRows):
                 names = self.columns[: block.shape[1]]
                 yield from NamedRows.of(block, names).column_blocks(np.arange(len(rows)), width)
             return
+        if isinstance(self.matrix, LazyRows):
+            wide = width * max(1, free_bytes() // _SHARE // max(1, width * len(rows) * self.dtype.itemsize))
+            for first in range(0, len(self.columns), wide):
+                block = self._columns(rows, slice(first, first + wide))
+                yield from (block[:, start : start + width] for start in range(0, block.shape[1], width))
+            return
         for start in range(0, len(self.columns), width):
             yield self.read(rows, slice(start, start + width))
+
+    def _columns(self, rows: NDArray[np.int64], columns: slice) -> NDArray[Any]:
+        """Some columns of all these rows, of which whole ones are in memory only a few at a time."""
+        block = np.empty((len(rows), len(self.columns[columns])), dtype=self.dtype)
+        step = max(1, CHUNK // self.matrix.shape[1])
+        for start in range(0, len(rows), step):
+            block[start : start + step] = self.read(rows[start : start + step], columns)
+        return block
 
     def content(self) -> Iterator[bytes]:
         yield repr(self.columns).encode()

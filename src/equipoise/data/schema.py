@@ -42,6 +42,7 @@ class Modality:
         notes: What was found about it that people should know.
         window: Rows of a window, where a sequence is a row and those before it in its group; 0 where it is not.
         order: Column that the rows of a sequence are sorted by; empty where they are in order.
+        path_column: Column that names the file of each sequence; empty where they are not in files of their own.
     """
 
     name: str
@@ -55,6 +56,12 @@ class Modality:
     notes: tuple[str, ...] = ()
     window: int = 0
     order: str = ""
+    path_column: str = ""
+
+    @property
+    def table_columns(self) -> tuple[str, ...]:
+        """The columns that hold it in a table with a row per sample."""
+        return (self.path_column,) if self.path_column else self.columns
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"\w[\w -]{0,99}", self.name):
@@ -85,6 +92,7 @@ class Schema:
         split: Name of the column that states the split; empty when there is none.
         group: Name of the column that groups samples; empty when there is none.
         layout: The published layout that they were read in; empty for others.
+        root: Folder in which the paths of files start, as ``dataset.yaml`` states it; empty where it does not.
         notes: What was found about them that people should know: lists, classes and files that were used.
     """
 
@@ -99,6 +107,7 @@ class Schema:
     group: str = ""
     format: str = field(default="")
     layout: str = ""
+    root: str = ""
     notes: tuple[str, ...] = ()
 
     @property

@@ -168,12 +168,12 @@ def from_long_table(table: pd.DataFrame, ids: NDArray[np.str_], order: Any, plac
     import pandas as pd
 
     owner, samples = pd.factorize(ids.astype(object))
-    rows = np.lexsort((_ranks(order, len(ids), place), owner))
+    rows = np.lexsort((ranks(order, len(ids), place), owner))
     return Frames(table.iloc[rows].reset_index(drop=True), np.bincount(owner).astype(np.int64)), np.asarray(samples, dtype=str)
 
 
-def _ranks(order: Any, rows: int, place: str) -> NDArray[Any]:
-    """What rows are sorted by, as numbers: the column's numbers or times, or else the order in which they are."""
+def ranks(order: Any, rows: int, place: str) -> NDArray[Any]:
+    """Return what rows are sorted by as numbers: the column's numbers or times, or else the order in which they are."""
     import pandas as pd
 
     if order is None:
@@ -235,7 +235,7 @@ def sequence_modality(
     owners = np.repeat(ids, value.lengths) if isinstance(value, Frames) else ids
     found, columns = _numbers(value.values if isinstance(value, Frames) else value, owners, known, place)
     if isinstance(value, Frames):
-        rows: NDArray[Any] | LazyRows = _padded(cast("NDArray[Any]", found), value.lengths)
+        rows: NDArray[Any] | LazyRows = padded(cast("NDArray[Any]", found), value.lengths)
     elif known.window:
         rows = _windows(found, known, present, group, order, place)
     else:
@@ -269,8 +269,8 @@ def _numbers(
     return table.to_numpy(), tuple(str(column) for column in table.columns)
 
 
-def _padded(frames: NDArray[Any], lengths: NDArray[np.int64]) -> NDArray[Any]:
-    """Frames one after another as an array of shape (samples, longest, channels), NaN after the end of each sample."""
+def padded(frames: NDArray[Any], lengths: NDArray[np.int64]) -> NDArray[Any]:
+    """Return frames one after another as an array of shape (samples, longest, channels), NaN after the end of each sample."""
     longest = max(1, int(lengths.max(initial=0)))
     rows = np.full((len(lengths), longest, frames.shape[1]), np.nan, dtype=np.result_type(frames.dtype, np.float32))
     rows[np.arange(longest) < lengths[:, None]] = frames
@@ -294,7 +294,7 @@ def _windows(
         )
     frames = np.array(values[:], dtype=np.result_type(values.dtype, np.float32))
     frames[~present] = np.nan
-    return WindowRows(frames, trailing(group, _ranks(order, len(frames), place), known.window))
+    return WindowRows(frames, trailing(group, ranks(order, len(frames), place), known.window))
 
 
 def trailing(group: NDArray[Any], order: NDArray[Any], size: int) -> NDArray[np.int64]:

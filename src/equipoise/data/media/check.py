@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,12 +17,13 @@ from equipoise.data.media.base import Decoder, Header, failures
 from equipoise.data.media.cache import DecodedCache
 from equipoise.data.media.decoders import decoder_class
 from equipoise.data.media.files import FileRows, in_threads
+from equipoise.data.progress import with_rows
 from equipoise.errors import DataError
+
+T = TypeVar("T")
 
 _NAMED = 5
 """How many damaged files a message names."""
-_PATIENCE = 3.0
-"""Seconds of work before a progress bar is shown."""
 _BLOCK = 2**20
 GIGABYTE = 10**9
 
@@ -34,19 +34,21 @@ class MediaOptions:
 
     Attributes:
         root: Folder that no path may leave, from which relative ones start; None for paths that the caller's code states.
+        folder: Folder of the data set, whose own files are named in full; they need not be in ``root``.
         skip_damaged: Whether samples whose file is damaged count as absent.
         cache_gigabytes: Room for decoded samples on disk; 0 keeps none.
     """
 
     root: Path | None = None
+    folder: Path | None = None
     skip_damaged: bool = False
     cache_gigabytes: float = 10.0
 
     @classmethod
-    def of(cls, options: ReadOptions, folder: Path | None) -> MediaOptions:
-        """Return the options for a data set in ``folder`` (None: in memory)."""
-        root = folder if options.root is None else Path(options.root).expanduser()
-        return cls(root, options.skip_damaged, options.cache_gigabytes)
+    def of(cls, options: ReadOptions, folder: Path | None, stated: Path | None = None) -> MediaOptions:
+        """Return the options for a data set in ``folder`` (None: in memory), whose root is ``stated`` if they state none."""
+        root = stated or folder if options.root is None else Path(options.root).expanduser()
+        return cls(root, folder, options.skip_damaged, options.cache_gigabytes)
 
 
 @dataclass(frozen=True)
@@ -84,15 +86,15 @@ def open_files(
     cls = decoder_class(kind)
     assert cls is not None
     decoder = build(cls, options, f"{place}: options")
-    names = np.array([_resolved(name, media.root, place) for name in as_text(values).tolist()], dtype=object)
+    names = np.array([resolved(name, media, place) for name in as_text(values).tolist()], dtype=object)
     paths = sorted({decoder.file(name) for name in names if name})
-    found = _with_bar(in_threads(lambda path: _look(path, decoder), paths), len(paths), f"checking {len(paths)} files")
+    found = with_bar(in_threads(lambda path: _look(path, decoder), paths), len(paths), f"checking {len(paths)} files")
     files = dict(zip(paths, found, strict=True))
     own = [_part(decoder, name, files) for name in names]
     wrong = {name: item.wrong for name, item in zip(names, own, strict=True) if item.wrong}
     headers = [item.header for name, item in zip(names, own, strict=True) if name and not item.wrong]
     if not headers:
-        raise DataError(f"{place}: {_damage(wrong, len(wrong))}")
+        left_out(wrong, len(wrong), media, place)  # stops: no file is left
     decoder = decoder.completed(headers)
     size = len(names) * int(np.prod(decoder.shape)) * decoder.dtype.itemsize
     limit = int(media.cache_gigabytes * GIGABYTE)
@@ -106,25 +108,27 @@ def open_files(
     )
     if media.skip_damaged or rows.cache is not None:
         usable = [row for row, name in enumerate(names) if name and name not in wrong]
-        results = _with_bar(in_threads(_tried(rows), usable), len(usable), f"decoding {len(usable)} samples")
+        results = with_bar(in_threads(_tried(rows), usable), len(usable), f"decoding {len(usable)} samples")
         wrong |= {str(names[row]): reason for row, reason in zip(usable, results, strict=True) if reason}
     if not wrong:
         return rows, ()
-    damage = f"{place}: {_damage(wrong, len({name for name in names if name}))}"
-    if not media.skip_damaged:
-        raise DataError(f"{damage}; to treat their samples as absent, set skip_damaged")
+    notes = left_out(wrong, len({name for name in names if name}), media, place)
     kept = np.array(["" if name in wrong else name for name in names], dtype=object)
-    return replace(rows, names=kept), (f"{damage}; they are left out",)
+    return replace(rows, names=kept), notes
 
 
-def _resolved(name: str, root: Path | None, place: str) -> str:
-    """The path in full, ``""`` where there is none; symbolic links inside the folder may lead where they like."""
-    if not name or root is None:
+def resolved(name: str, media: MediaOptions, place: str) -> str:
+    """Return a path in full, ``""`` where there is none; symbolic links inside the folder may lead where they like.
+
+    Raises:
+        DataError: It leads out of the folder that no path may leave.
+    """
+    if not name or media.root is None:
         return os.path.abspath(os.path.expanduser(name)) if name else ""
-    folder = os.path.abspath(root)
-    path = os.path.normpath(os.path.join(folder, name))
-    if os.path.commonpath([folder, path]) != folder:
-        raise DataError(f"{place}: the path {name!r} leads out of {root}; state the folder that holds all files by root")
+    path = os.path.normpath(os.path.join(os.path.abspath(media.root), name))
+    within = (os.path.abspath(folder) for folder in (media.root, media.folder) if folder is not None)
+    if not any(os.path.commonpath([folder, path]) == folder for folder in within):
+        raise DataError(f"{place}: the path {name!r} leads out of {media.root}; state the folder that holds all files by root")
     return path
 
 
@@ -171,30 +175,30 @@ def _tried(rows: FileRows) -> Callable[[int], str]:
     return attempt
 
 
-def _damage(wrong: Mapping[str, str], total: int) -> str:
+def left_out(wrong: Mapping[str, str], total: int, media: MediaOptions, place: str) -> tuple[str, ...]:
+    """Return a note that names and counts files that cannot be used; none if there are none.
+
+    Args:
+        wrong: The files, and why they cannot be used.
+        total: Number of all files.
+        media: Whether their samples may count as absent.
+        place: How messages call the modality.
+
+    Raises:
+        DataError: They may not be left out, or no file is left.
+    """
+    if not wrong:
+        return ()
     named = ", ".join(f"{name} ({reason})" for name, reason in list(wrong.items())[:_NAMED])
     more = f" and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
-    return f"{len(wrong)} of {total} files cannot be used: {named}{more}"
+    damage = f"{place}: {len(wrong)} of {total} files cannot be used: {named}{more}"
+    if len(wrong) == total:
+        raise DataError(damage)
+    if not media.skip_damaged:
+        raise DataError(f"{damage}; to treat their samples as absent, set skip_damaged")
+    return (f"{damage}; they are left out",)
 
 
-def _with_bar(items: Iterable[Any], total: int, words: str) -> list[Any]:
-    """The items as a list, with a progress bar on the error stream if they take longer than a moment."""
-    started, found = time.monotonic(), []
-    bar = None
-    try:
-        for item in items:
-            found.append(item)
-            if bar is None and time.monotonic() - started > _PATIENCE:
-                from rich.console import Console
-                from rich.progress import Progress
-
-                console = Console(stderr=True)
-                bar = Progress(console=console, transient=True, disable=not console.is_terminal)
-                task = bar.add_task(words, total=total)
-                bar.start()
-            if bar is not None:
-                bar.update(task, completed=len(found))
-    finally:
-        if bar is not None:
-            bar.stop()
-    return found
+def with_bar(items: Iterable[T], total: int, words: str) -> Iterator[T]:
+    """Yield the items, with a progress bar on the error stream if they take longer than a moment."""
+    return (item for (item,) in with_rows(((item,) for item in items), total, words))

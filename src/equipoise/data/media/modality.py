@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,6 +15,7 @@ from equipoise.data.media.base import IMAGES, file_kind, files_kind
 from equipoise.data.media.check import MediaOptions, open_files
 from equipoise.data.media.decoders import decoder_class
 from equipoise.data.media.files import FileRows
+from equipoise.data.recording_files import SUFFIXES as RECORDINGS
 from equipoise.data.schema import Modality
 from equipoise.errors import DataError
 
@@ -37,9 +37,16 @@ def kind_of_files(value: Any, own: Stated, expected: Modality | None) -> str:
     if expected is not None and expected.decode:
         return expected.kind
     if own.kind is not None:
-        named = column.map(lambda item: isinstance(item, (str, os.PathLike))) | column.isna()
-        return own.kind if decoder_class(own.kind) is not None and bool(named.all()) else ""
+        return own.kind if decoder_class(own.kind) is not None and names_files(value) else ""
     return files_kind(column) or ""
+
+
+def names_files(value: Any) -> bool:
+    """Return whether raw rows are one column of text or paths; what is missing is passed over."""
+    if not hasattr(value, "iloc") or value.shape[1] != 1:
+        return False
+    column = value.iloc[:, 0]
+    return bool((column.map(lambda item: isinstance(item, (str, os.PathLike))) | column.isna()).all())
 
 
 def files_modality(
@@ -92,32 +99,45 @@ def tell(note: str) -> None:
         print(note, file=sys.stderr)
 
 
-def media_folders(folder: Path) -> dict[str, Path]:
+def sample_folders(folder: Path) -> dict[str, Path]:
     """Return the sub-folders that hold a file, or a folder of frames, per sample, by their names."""
-    return {path.name: path for path in _visible(folder) if path.is_dir() and folder_samples(path)}
+    paths = (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
+    return {path.name: path for path in paths if path.is_dir() and folder_samples(path)}
 
 
-def folder_samples(folder: Path) -> list[Path]:
-    """Return the samples in a folder, in the order of their names: media files, or folders of frames where there is no file."""
-    entries = list(_visible(folder))
-    return [path for path in entries if file_kind(path.name)] or [
-        path for path in entries if path.is_dir() and any(item.suffix.lower() in IMAGES for item in path.iterdir())
-    ]
+def folder_samples(folder: Path, kind: str | None = None) -> list[Path]:
+    """Return the samples in a folder, in the order of their names.
+
+    Args:
+        folder: The folder.
+        kind: Of which kind they are: ``sequence`` for recordings. Otherwise they are media files, or folders of frames where
+            there is no file, or recordings where there is none of these.
+    """
+    with os.scandir(folder) as found:
+        entries = sorted((item for item in found if not item.name.startswith(".")), key=lambda item: item.name)
+    recordings = [Path(item) for item in entries if os.path.splitext(item.name)[1].lower() in RECORDINGS and item.is_file()]
+    if kind == "sequence":
+        return recordings
+    media = [Path(item) for item in entries if file_kind(item.name)]
+    return media or [Path(item) for item in entries if item.is_dir() and _has_pictures(item)] or recordings
 
 
 def folder_kind(folder: Path) -> str:
     """Return the kind of the modality in a folder.
 
     Raises:
-        DataError: It holds no media files, or files of several kinds.
+        DataError: It holds no samples, or files of several kinds.
     """
-    kinds = {file_kind(path.name) or "video" for path in folder_samples(folder)}
+    kinds = {"video" if path.is_dir() else file_kind(path.name) or "sequence" for path in folder_samples(folder)}
     if not kinds:
-        raise DataError(f"{folder} holds no media files, expected sound, pictures, or folders of pictures")
+        raise DataError(
+            f"{folder} holds no samples, expected sound, pictures, folders of pictures, "
+            f"or sequences in files ending in {', '.join(RECORDINGS)}"
+        )
     if len(kinds) > 1:
         raise DataError(f"{folder} holds files of several kinds ({', '.join(sorted(kinds))}), expected one")
     return kinds.pop()
 
 
-def _visible(folder: Path) -> Iterator[Path]:
-    return (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
+def _has_pictures(folder: os.DirEntry[str]) -> bool:
+    return any(os.path.splitext(name)[1].lower() in IMAGES for name in os.listdir(folder))

@@ -18,7 +18,8 @@ from equipoise.data.description import Description, Stated, describe_source
 from equipoise.data.files import ARRAYS, TABLES, read_archive, read_table, reading, table_columns
 from equipoise.data.join import align_array, align_table, positions
 from equipoise.data.labels import ID_NAMES, Roles, check_ids, find_roles
-from equipoise.data.media.modality import folder_kind, folder_samples, media_folders
+from equipoise.data.media.base import file_kind
+from equipoise.data.media.modality import folder_kind, folder_samples, sample_folders
 from equipoise.data.readers import READERS, Source
 from equipoise.data.readers.hugging_face import HuggingFaceReader
 from equipoise.data.readers.parquet_parts import is_parts
@@ -36,7 +37,10 @@ LABELS = "labels"
 
 @READERS.register("folder")
 class FolderReader:
-    """A folder with a labels table and, per modality, one csv, tsv, parquet, npy or npz file, or one folder of media files."""
+    """A folder with a labels table and, per modality, one csv, tsv, parquet, npy or npz file, or one folder of files.
+
+    The files in such a folder are sounds, pictures, folders of pictures, or recordings: sequences as csv, tsv, parquet or npy.
+    """
 
     @staticmethod
     def matches(source: Source) -> bool:
@@ -60,21 +64,17 @@ class FolderReader:
                 + ("; or are they parts of one table? call them part-0.parquet and so on" if _all_parquet(files) else "")
             )
         stated = describe_source(source, options, tuple(Stated.__dataclass_fields__))
-        chosen = _choose(source, {**files, **folders}, stated, schema)
-        kinds = {name: replace(own, kind=own.kind or folder_kind(path)) for name, (own, path) in chosen.items() if path.is_dir()}
-        stated = replace(stated, modalities={**(stated.modalities or {}), **kinds})
-        tables = {path: table_columns(path) for path in {path for _, path in chosen.values()} if path.suffix in TABLES}
-        if labels_file is None:
-            labels, columns = None, []
-        else:
-            columns = table_columns(labels_file)
-            if labels_file.suffix not in TABLES:
-                raise DataError(f"{labels_file}: labels must be a table: csv, tsv or parquet")
-            labels = read_table(labels_file, text=columns)
-        id_name = _id_name(labels, labels_file or source, tables, stated, schema)
+        labels, columns = _read_labels(labels_file)
         place = str(labels_file or source)
-        roles = find_roles([name for name in columns if name != id_name], stated, schema, labelled=labelled, place=place)
+        inferred = labels if stated.modalities is None and schema is None else None
+        chosen = _choose(source, {**files, **_usable(folders, files, inferred, source)}, stated, schema)
         known = {item.name: item for item in schema.modalities} if schema is not None else {}
+        own_folders = {name: _of_folder(own, known.get(name), path) for name, (own, path) in chosen.items() if path.is_dir()}
+        chosen |= {name: (own, chosen[name][1]) for name, own in own_folders.items()}
+        stated = replace(stated, modalities={**(stated.modalities or {}), **own_folders})
+        tables = {path: table_columns(path) for path in {path for _, path in chosen.values()} if path.suffix in TABLES}
+        id_name = _id_name(labels, labels_file or source, tables, stated, schema, _stems(chosen))
+        roles = find_roles([name for name in columns if name != id_name], stated, schema, labelled=labelled, place=place)
         parts = {
             name: _read(name, _as_trained(own, known.get(name)), path, id_name, roles) for name, (own, path) in chosen.items()
         }
@@ -128,24 +128,57 @@ class _Part:
 
 
 def _data_files(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
-    """Files of numbers and text, and folders of media files, by the names of their modalities."""
+    """Files of numbers and text, and folders of a file per sample, by the names of their modalities."""
     files: dict[str, Path] = {}
     with reading(folder, "a folder"):
         paths = sorted(folder.iterdir())
-        folders = media_folders(folder)
+        folders = sample_folders(folder)
     for path in paths:
         if path.suffix not in (*TABLES, *ARRAYS) or path.name.startswith("."):
             continue
         if path.stem in files:
             raise DataError(f"{folder}: {files[path.stem].name} and {path.name} are both modality {path.stem!r}, expected one")
         files[path.stem] = path
-    twice = files.keys() & folders.keys()
-    if twice:
-        name = min(twice)
-        raise DataError(f"{folder}: {files[name].name} and the folder {name} are both modality {name!r}, expected one")
     if not files and not folders:
         raise DataError(f"{folder} has no data, expected files ending in {', '.join((*TABLES, *ARRAYS))}")
     return files, folders
+
+
+def _read_labels(path: Path | None) -> tuple[pd.DataFrame | None, list[str]]:
+    """The labels, every column as it is written, and the names of the columns."""
+    if path is None:
+        return None, []
+    if path.suffix not in TABLES:
+        raise DataError(f"{path}: labels must be a table: csv, tsv or parquet")
+    columns = table_columns(path)
+    return read_table(path, text=columns), columns
+
+
+def _usable(folders: Mapping[str, Path], files: Mapping[str, Path], labels: pd.DataFrame | None, source: Path) -> dict[str, Path]:
+    """The folders that may be modalities.
+
+    Tables and arrays are in folders for many reasons: where nothing is stated (``labels`` are given) some must be called like
+    samples, and where the modalities are known, one file for all samples goes before a folder.
+    """
+    words = set() if labels is None else {word for name in labels.columns for word in as_text(labels[name]).tolist()}
+    found = {}
+    for name, path in folders.items():
+        samples = folder_samples(path)
+        recordings = not samples[0].is_dir() and file_kind(samples[0].name) is None
+        if recordings and (name in files if labels is None else not any(item.stem in words for item in samples)):
+            continue
+        if name in files:
+            raise DataError(f"{source}: {files[name].name} and the folder {name} are both modality {name!r}, expected one")
+        found[name] = path
+    return found
+
+
+def _of_folder(own: Stated, known: Modality | None, path: Path) -> Stated:
+    """What is stated about a modality in a folder of files, with its kind; the columns of recordings are their channels."""
+    kind = own.kind or (known.kind if known is not None else folder_kind(path))
+    if kind != "sequence" or own.columns is None:
+        return replace(own, kind=kind)
+    return replace(own, kind=kind, columns=None, options={"channels": own.columns, **own.options})
 
 
 def _all_parquet(files: Mapping[str, Path]) -> bool:
@@ -178,8 +211,22 @@ def _choose(
     return known_files
 
 
+def _stems(chosen: Mapping[str, tuple[Stated, Path]]) -> set[str]:
+    """The names of the files in folders, which are ids of samples."""
+    return {_id_of(item) for own, path in chosen.values() if path.is_dir() for item in folder_samples(path, own.kind)}
+
+
+def _id_of(sample: Path) -> str:
+    return sample.name if sample.is_dir() else sample.stem
+
+
 def _id_name(
-    labels: pd.DataFrame | None, place: Path, tables: Mapping[Path, list[str]], stated: Description, schema: Schema | None
+    labels: pd.DataFrame | None,
+    place: Path,
+    tables: Mapping[Path, list[str]],
+    stated: Description,
+    schema: Schema | None,
+    stems: set[str],
 ) -> str:
     """The column by which the files are joined; empty where rows are only numbered."""
     columns: dict[Path, list[str]] = dict(tables) if labels is None else {place: list(labels.columns), **tables}
@@ -201,8 +248,9 @@ def _id_name(
         if tables and (unique or shared):
             return (named or unique or shared)[0]
         if not tables:
+            by_file = [name for name in unique if stems & set(as_text(labels[name]).tolist())]
             text = [name for name in unique if np.isnan(parse_numbers(as_text(labels[name]))).any()]
-            return (named or text or [""])[0]
+            return ([name for name in named if name in by_file] or by_file or named or text or [""])[0]
     files = ", ".join(path.name for path in columns)
     raise DataError(f"{place}: no column is shared by {files}; expected a column of sample ids in each, state its name by id")
 
@@ -216,7 +264,7 @@ def _as_trained(own: Stated, known: Modality | None) -> Stated:
 
 def _read(name: str, own: Stated, path: Path, id_name: str, roles: Roles) -> _Part:
     if path.is_dir():
-        return _read_media(path)
+        return _read_folder(path, own.kind)
     if path.suffix == ".npy":
         return _Part(path, MappedRows.open(path), None)
     if path.suffix == ".npz":
@@ -237,9 +285,11 @@ def _read(name: str, own: Stated, path: Path, id_name: str, roles: Roles) -> _Pa
     return _Part(path, table[chosen], ids)
 
 
-def _read_media(folder: Path) -> _Part:
-    samples = folder_samples(folder)
-    ids = np.array([path.stem if path.is_file() else path.name for path in samples])
+def _read_folder(folder: Path, kind: str | None) -> _Part:
+    samples = folder_samples(folder, kind)
+    if not samples:
+        raise DataError(f"{folder} holds no files of kind {kind!r}")
+    ids = np.array([_id_of(path) for path in samples])
     check_ids(ids, str(folder))
     return _Part(folder, np.array([str(path.absolute()) for path in samples], dtype=object), ids)
 

@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
 
 from equipoise.config import ReadOptions
-from equipoise.data.arrow import ArrowTable, plain_type
+from equipoise.data.arrow import ArrowTable, parquet_batches, parquet_schema, plain_type
 from equipoise.data.arrow_modalities import APPLICABLE, from_arrow
 from equipoise.data.columns import few
 from equipoise.data.dataset import Dataset
@@ -23,6 +24,8 @@ from equipoise.data.schema import Schema
 from equipoise.errors import DataError
 
 _PART = re.compile(r"part[-_.].*|\d+|(?P<name>\w+)-\d+-of-\d+(-.*)?")
+_NOTHING = "__HIVE_DEFAULT_PARTITION__"
+"""What those who write such folders put for a missing value."""
 
 
 @READERS.register("parquet_parts")
@@ -60,7 +63,6 @@ def is_parts(folder: Path) -> bool:
 def _open(folder: Path) -> ArrowTable:
     with reading(folder, "a folder of parquet files"):
         import pyarrow as pa
-        from pyarrow import dataset, parquet
     others = [
         path.name for path in sorted(folder.iterdir()) if path.suffix in (*TABLES, *ARRAYS) and not _PART.fullmatch(path.stem)
     ]
@@ -74,32 +76,33 @@ def _open(folder: Path) -> ArrowTable:
         raise DataError(f"{folder} has no parquet files")
     schemas, counts = [], []
     for path in files:
-        with reading(path, "a parquet table"):
-            found = parquet.ParquetFile(path)
-            schemas.append(found.schema_arrow)
-            counts.append(found.metadata.num_rows)
+        schema, rows = parquet_schema(path)
+        schemas.append(schema)
+        counts.append(rows)
         if set(schemas[-1].names) != set(schemas[0].names):
             other = sorted(set(schemas[-1].names) ^ set(schemas[0].names))
             raise DataError(f"{path}: its columns differ from those of {files[0]}: {few(other)} is in one of them only")
     if not sum(counts):
         raise DataError(f"{folder} has no rows, expected one row per sample")
+    keys = [_keys(path.relative_to(folder)) for path in files]
     with reading(folder, "parts of one parquet table"):
-        whole = dataset.dataset(
-            [str(path) for path in files],
-            schema=(schema := _with_partitions(folder, files, schemas)),
-            format="parquet",
-            partitioning=dataset.partitioning(
-                pa.schema([field for field in schema if field.name not in schemas[0].names]), flavor="hive"
-            ),
-            partition_base_dir=str(folder),
-        )
+        whole = _with_partitions(folder, files, schemas, keys)
+    types = {field.name: plain_type(field.type) for field in whole}
 
     def scan(columns: list[str]) -> Iterator[Any]:
-        # little is read ahead, so that a set larger than memory takes the memory of a few batches
-        with reading(folder, "parts of one parquet table"):
-            yield from whole.scanner(columns=columns, batch_size=1 << 13, batch_readahead=2, fragment_readahead=1).to_batches()
+        for path, own in zip(files, keys, strict=True):
+            with reading(path, "a part of a parquet table"):
+                # a part has one column at least, which says how many rows it has
+                stored = [name for name in columns if name not in own] or schemas[0].names[:1]
+                for batch in parquet_batches(path, stored):
+                    arrays = [
+                        pa.repeat(pa.scalar(own[name], pa.string()), batch.num_rows)
+                        if name in own
+                        else _stored(batch.column(name)).cast(types[name])
+                        for name in columns
+                    ]
+                    yield pa.RecordBatch.from_arrays(arrays, names=columns)
 
-    types = {field.name: plain_type(field.type) for field in whole.schema}
     return ArrowTable(place=str(folder), types=types, rows=sum(counts), scan=scan, split=_split(files, counts))
 
 
@@ -107,11 +110,23 @@ def _hidden(path: Path) -> bool:
     return any(part.startswith((".", "_")) for part in path.parts)
 
 
-def _with_partitions(folder: Path, files: list[Path], schemas: list[Any]) -> Any:
+def _keys(path: Path) -> dict[str, str | None]:
+    """What the folders of a part state."""
+    found = dict(part.split("=", 1) for part in path.parts[:-1] if "=" in part)
+    return {key: None if value == _NOTHING else unquote(value) for key, value in found.items()}
+
+
+def _stored(column: Any) -> Any:
+    """A column of an extension type as what it is stored as."""
+    import pyarrow as pa
+
+    return column.storage if isinstance(column, pa.ExtensionArray) else column
+
+
+def _with_partitions(folder: Path, files: list[Path], schemas: list[Any], keys: list[dict[str, str | None]]) -> Any:
     """The columns of the parts, and those that the names of their folders state, which are text."""
     import pyarrow as pa
 
-    keys = [dict(part.split("=", 1) for part in path.relative_to(folder).parts[:-1] if "=" in part) for path in files]
     for path, own in zip(files, keys, strict=True):
         if list(own) != list(keys[0]):
             raise DataError(f"{path}: its folders state {few(own) or 'nothing'}, those of {files[0].name} state {few(keys[0])}")

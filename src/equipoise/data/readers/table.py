@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from equipoise.config import ReadOptions
+from equipoise.data.arrow import open_parquet
 from equipoise.data.assemble import Raw, assemble
 from equipoise.data.columns import as_text, few
 from equipoise.data.dataset import Dataset
+from equipoise.data.delimited import DelimitedTable, held_whole
 from equipoise.data.description import Description, Stated, describe_source
 from equipoise.data.files import TABLES, read_table, table_columns
 from equipoise.data.labels import ID_NAMES, find_roles
 from equipoise.data.media.base import files_kind
 from equipoise.data.readers import READERS, Source
+from equipoise.data.rows import Rows
 from equipoise.data.schema import Schema
+from equipoise.data.stored_table import StoredTable
 from equipoise.errors import DataError, suggest
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @READERS.register("table")
@@ -42,14 +52,18 @@ class TableReader:
             raise DataError(f"{place} has no id column {wanted!r}, {suggest(wanted, names)}")
         id_name = wanted or next((name for name in names if name.lower() in ID_NAMES), "")
         roles = find_roles([name for name in names if name != id_name], stated, schema, labelled=labelled, place=place)
-        table = read_table(source, text={*roles.names, id_name, *_text_columns(names, stated, schema)})
-        ids = as_text(table[id_name]) if id_name else np.arange(len(table)).astype(str)
+        kept = list(dict.fromkeys(name for name in (*roles.names, id_name, *orders(stated, schema)) if name in names))
+        table = _open(source, names, frozenset({*roles.names, id_name, *_text_columns(names, stated, schema)}), kept)
+        columns = table.values(kept)
+        ids = as_text(columns[id_name]) if id_name else np.arange(table.rows).astype(str)
         if id_name and wanted is None and len(np.unique(ids)) < len(ids):
             # a column that only happens to be called id, such as a patient's with several rows
-            ids, id_name = np.arange(len(table)).astype(str), ""
+            ids, id_name = np.arange(table.rows).astype(str), ""
         special = {*roles.names, id_name}
-        files = [name for name in names if name not in special and files_kind(table[name])]
+        inferred = stated.modalities is None and schema is None
+        files = table.file_names([name for name in names if name not in special]) if inferred else []
         chosen = _choose(names, special, stated, schema, place, files)
+        inputs = table.inputs({name: found for name, (found, _) in chosen.items()}, ids, stated, schema)
         return assemble(
             Raw(
                 format="table",
@@ -57,15 +71,46 @@ class TableReader:
                 place=place,
                 ids=ids,
                 id=id_name,
-                columns={name: table[name] for name in (*roles.names, *orders(stated, schema)) if name in table},
+                columns=columns,
                 roles=roles,
-                inputs={name: table[columns] for name, (columns, _) in chosen.items()},
+                inputs=inputs,
                 sources={name: prefix for name, (_, prefix) in chosen.items()},
             ),
             stated,
             labelled=labelled,
             schema=schema,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class _Whole:
+    """A table in memory, with what is asked of a :class:`StoredTable`."""
+
+    frame: pd.DataFrame
+
+    @property
+    def rows(self) -> int:
+        return len(self.frame)
+
+    def values(self, columns: Sequence[str]) -> Mapping[str, Any]:
+        return {name: self.frame[name] for name in columns}
+
+    def file_names(self, columns: Sequence[str]) -> list[str]:
+        return [name for name in columns if files_kind(self.frame[name])]
+
+    def inputs(
+        self, chosen: Mapping[str, Sequence[str]], ids: NDArray[np.str_], stated: Description, schema: Schema | None
+    ) -> dict[str, Rows]:
+        return {name: self.frame[list(columns)] for name, columns in chosen.items()}
+
+
+def _open(source: Path, names: Sequence[str], text: frozenset[str], kept: Sequence[str]) -> _Whole | StoredTable:
+    """A parquet file and a csv file that is large as columns that are read when they are asked for, any other csv file whole."""
+    if source.suffix == ".parquet":
+        return open_parquet(source)
+    if held_whole(source, len(names)):
+        return _Whole(read_table(source, text))
+    return DelimitedTable.open(source, names, text, kept)
 
 
 def _choose(
@@ -81,7 +126,7 @@ def _choose(
             if schema is None or any(_belongs(column, own) for column in free)
         }
     elif schema is not None:
-        known = {modality.name: [column for column in modality.columns if column in free] for modality in schema.modalities}
+        known = {modality.name: [column for column in modality.table_columns if column in free] for modality in schema.modalities}
         return {name: (columns, "") for name, columns in known.items() if columns}
     else:
         rest = [name for name in free if name not in files]
