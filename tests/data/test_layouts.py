@@ -11,6 +11,7 @@ import yaml
 
 import equipoise
 from equipoise.config import ReadOptions
+from equipoise.data.export import export
 from equipoise.data.layouts import LAYOUTS, open_layout
 from equipoise.data.sources import open_dataset
 from equipoise.errors import ConfigError, DataError
@@ -161,3 +162,11 @@ def test_models_train(layout: str, tmp_path: Path) -> None:
     options = {"modalities": modalities} if modalities else {}
     run = equipoise.fit(tmp_path / "set", layout=layout, epochs=1, device="cpu", progress=False, batch_size=8, **options)
     assert run.metrics["fused"]["samples"] == (2 if layout == "cmu_mosei" else 3)
+
+
+def test_an_exported_set_is_a_folder_of_its_own(crema_d: Path, tmp_path: Path) -> None:
+    data = open_dataset(crema_d, ReadOptions(layout="crema_d"))
+    copy = open_dataset(export(data, tmp_path / "copy"))
+    assert (copy.schema.format, copy.schema.layout) == ("folder", "")
+    assert copy.schema.classes == data.schema.classes
+    assert copy.ids.tolist() == data.ids.tolist()

@@ -25,7 +25,10 @@ class AVDigits(Layout):
         "Jackson et al., Free Spoken Digit Dataset (Zenodo 10.5281/zenodo.1342401); Alpaydin and Kaynak, Optical "
         "Recognition of Handwritten Digits (UCI); paired by label"
     )
-    licence = "CC BY-SA 4.0 (recordings), CC BY 4.0 (pictures)"
+    licence = (
+        "recordings CC BY-SA 4.0 (README of github.com/Jakobovski/free-spoken-digit-dataset), pictures CC BY 4.0 (UCI); so "
+        "that the pairs are CC BY-SA 4.0"
+    )
     tree = f"""\
 {RECORDING}      the sounds one after another
 recordings_offsets.csv       columns start and stop, in samples of the recording

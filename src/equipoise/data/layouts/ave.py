@@ -21,7 +21,7 @@ class AVE(Layout):
         "Tian et al., ECCV 2018 (arXiv 1803.08842), whose lists are read; media as the pre-processing of OGM-GE (CVPR "
         "2022, arXiv 2203.15332) writes them"
     )
-    licence = "clips of AudioSet, those of their YouTube authors; for research"
+    licence = "not stated by the source; see github.com/YapengTian/AVE-ECCV18. The clips are of YouTube, chosen from AudioSet"
     tree = """\
 trainSet.txt            rows like Church bell&RUhOCu3LNXM&good&0&10: event, video, quality, start and end of the event in seconds
 valSet.txt

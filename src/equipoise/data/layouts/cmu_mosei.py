@@ -34,7 +34,10 @@ class CMUMOSEI(Layout):
 
     title = "CMU-MOSEI: sentiment and emotions of spoken sentences, text, sound and face"
     reference = "Bagher Zadeh et al., ACL 2018; files of the CMU-MultimodalSDK, its standard folds of videos"
-    licence = "see the CMU-MultimodalSDK; for research"
+    licence = (
+        "not stated by the source for the data; see github.com/CMU-MultiComp-Lab/CMU-MultimodalSDK, whose code is under the MIT "
+        "licence and which shares features, not the videos of YouTube"
+    )
     tree = f"""\
 CMU_MOSEI_Labels.csd                     sentiment and six emotions of each segment of each video
 CMU_MOSEI_TimestampedWordVectors.csd     text (csd files may also lie in labels/, languages/, acoustics/ and visuals/)

@@ -20,7 +20,10 @@ class CremaD(Layout):
         "Cao et al., IEEE Transactions on Affective Computing 2014; layout of OGM-GE (CVPR 2022, arXiv 2203.15332), with "
         "the lists beside the media or, as in the code of AUG (arXiv 2502.20120), in annotations/"
     )
-    licence = "Open Database License (the database), Database Contents License (the clips)"
+    licence = (
+        "Open Database License; rights in its individual contents: Database Contents License (README of "
+        "github.com/CheyneyComputerScience/CREMA-D)"
+    )
     tree = """\
 train.csv                          or annotations/train.csv; rows like 1001_DFA_ANG_XX,ANG
 test.csv                           or annotations/test.csv; a valid.csv is used where there is one

@@ -20,7 +20,10 @@ class Food101(Layout):
 
     title = "Food-101: 101 dishes, picture and text (UPMC) or pictures alone (ETH)"
     reference = "Wang et al., ICME workshops 2015 (UPMC Food-101); Bossard et al., ECCV 2014 (ETH Food-101)"
-    licence = "pictures of their owners; for research"
+    licence = (
+        "eth: pictures of Foodspotting, not property of ETH Zurich, whose use beyond scientific fair use must be negotiated with "
+        "their owners (licence agreement of the set); upmc: see visiir.lip6.fr"
+    )
     tree = """\
 upmc:  texts/train_titles.csv                       rows like apple_pie_0.jpg,Apple Pie Recipe,apple_pie; a header is passed over
        texts/test_titles.csv

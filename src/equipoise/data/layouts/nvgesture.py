@@ -26,7 +26,10 @@ class NVGesture(Layout):
         "Molchanov et al., CVPR 2016, whose lists and folders are read. Videos are not decoded: the folders of frames "
         "beside them are called like the video, which is our choice"
     )
-    licence = "see NVIDIA's page; for research, not commercial"
+    licence = (
+        "given out by NVIDIA on request, under the terms stated there: research.nvidia.com/publication/"
+        "2016-06_online-detection-and-classification-dynamic-hand-gestures-recurrent-3d"
+    )
     tree = """\
 nvgesture_train_correct_cvpr2016_v2.lst                  also without cvpr2016_ and v2; a valid list is used where there is one
 nvgesture_test_correct_cvpr2016_v2.lst                   rows like path:./Video_data/class_01/subject13_r0

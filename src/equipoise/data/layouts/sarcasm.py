@@ -26,7 +26,10 @@ class Sarcasm(Layout):
 
     title = "Sarcasm: sarcastic tweets or not, text and picture"
     reference = "Cai et al., ACL 2019 (lists of Python lists); Qin et al., Findings of ACL 2023 (MMSD 2.0, JSON)"
-    licence = "tweets of their authors; for research"
+    licence = (
+        "not stated by the sources; see github.com/headacheboy/data-of-multimodal-sarcasm-detection and "
+        "github.com/JoeYing1019/MMSD2.0. Texts and pictures are of Twitter"
+    )
     tree = """\
 annotated, hashtag:  text/train.txt     rows like ['682716753374351360', 'what a day !', 1]: number, text, label by hashtag
                      text/valid2.txt    a second label, of a person who read the tweet, follows

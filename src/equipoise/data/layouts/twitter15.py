@@ -19,7 +19,7 @@ class Twitter15(Layout):
 
     title = "Twitter-15: sentiment towards a target of a tweet, text and picture"
     reference = "Yu and Jiang, IJCAI 2019 (TomBERT), whose files are read; they are also named IJCAI2019_data"
-    licence = "tweets of their authors; for research"
+    licence = "not stated by the source; see github.com/jefferyYu/TomBERT. Texts and pictures are of Twitter"
     tree = """\
 twitter2015/train.tsv            a header, then, by tabs: index, label (0 negative, 1 neutral, 2 positive), picture, tweet, target
 twitter2015/dev.tsv

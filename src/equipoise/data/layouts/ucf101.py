@@ -22,7 +22,7 @@ class UCF101(Layout):
         "Soomro et al., arXiv 1212.0402, whose lists are read; frames and TV-L1 flow as published by Feichtenhofer et al. "
         "(CVPR 2016), which balanced-learning code reads too"
     )
-    licence = "videos of YouTube authors; for research"
+    licence = "see crcv.ucf.edu/data/UCF101.php; the videos are uploads of users of YouTube"
     tree = """\
 ucfTrainTestlist/classInd.txt           rows like 1 ApplyEyeMakeup
 ucfTrainTestlist/trainlist01.txt        rows like ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi 1; 02 and 03 for the other splits

@@ -18,7 +18,10 @@ class VGGSound(Layout):
 
     title = "VGGSound: 309 sounds of everyday videos, sound and video"
     reference = "Chen et al., ICASSP 2020 (arXiv 2004.14368); layout of OGM-GE (CVPR 2022, arXiv 2203.15332)"
-    licence = "list: CC BY 4.0; the clips are those of their YouTube authors"
+    licence = (
+        "CC BY 4.0, for commercial and research purposes; the copyright remains with the original owners of the video (README of "
+        "github.com/hche11/VGGSound)"
+    )
     tree = """\
 vggsound.csv                                               rows like ---g-f_I2yQ,1,"people marching",test
 train-audios/train-set/VIDEO_SECOND.wav                    SECOND as in the list, or of six digits (000001)
