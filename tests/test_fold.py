@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,10 @@ import torch
 import equipoise
 from equipoise.config import PreprocessingOptions, SplitOptions
 from equipoise.data.builtin import BUILTIN
+from equipoise.data.loader import MemoryPart, StreamPart
+from equipoise.data.prepare_hashing import HashedText
+from equipoise.data.prepare_table import TablePreparation
+from equipoise.data.prepare_text import TextPreparation
 from equipoise.data.sources import open_dataset
 from equipoise.errors import ConfigError, DataError
 from equipoise.fold import Fold
@@ -82,3 +87,64 @@ def test_a_fold_for_training_keeps_no_sample_for_a_test() -> None:
     assert run.evaluate("wisconsin", part="auto")["fused"]["samples"] == len(dataset)
     with pytest.raises(DataError, match="trained without a test part"):
         equipoise.diagnose(run, dataset, progress=False)
+
+
+def count_preparations(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count what is fitted and prepared, by the class of the preparation."""
+    counts: Counter[str] = Counter()
+    for cls in (TextPreparation, HashedText, TablePreparation):
+
+        def fitted(*words: Any, name: str = cls.__name__, fit: Any = cls.fit) -> Any:
+            counts[f"{name}.fit"] += 1
+            return fit(*words)
+
+        def transformed(self: Any, raw: Any, name: str = cls.__name__, transform: Any = cls.transform) -> Any:
+            counts[name] += 1
+            return transform(self, raw)
+
+        monkeypatch.setattr(cls, "fit", fitted)
+        monkeypatch.setattr(cls, "transform", transformed)
+    return counts
+
+
+def test_each_modality_is_prepared_once_per_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["very itchy dress", "lovely soft dress", "torn at once", "soft and so lovely", "itchy and torn"]
+    source = {"review": [f"{words[row % 5]} again {row}" for row in range(60)], "facts": np.arange(120.0).reshape(60, 2) % 7}
+    dataset = open_dataset(source, target=[0, 1] * 30)
+    bag = {"review": {"name": "embedding_bag", "buckets": 64}}
+    alone = fit(dataset, encoder=bag, **QUICK)
+
+    counts = count_preparations(monkeypatch)
+    fold = Fold.of(dataset)
+    runs = [fit(fold, method=method, encoder=bag, **QUICK) for method in ("joint", "late", "ogm")]
+    assert same(runs[0], alone)
+    parts = 3  # train, validation and test
+    once = {"TextPreparation.fit": 1, "TablePreparation.fit": 1, "TablePreparation": parts}
+    assert counts == {**once, "HashedText.fit": 1, "HashedText": parts}
+    fit(fold, **QUICK)  # another form of the text; the table stays
+    assert counts == {**once, "HashedText.fit": 1, "HashedText": parts, "TextPreparation": parts}
+    assert same(fit(fold, encoder=bag, **QUICK), alone)
+    assert counts["TablePreparation"] == parts
+    assert counts["HashedText.fit"] == 1
+    assert {len(kept.part) for kept in fold._shared.parts.values()} == {len(fold.data.train), len(fold.data.validation)}
+
+
+def test_samples_of_the_test_part_stay_out_of_reach_of_what_chooses() -> None:
+    fold = Fold.of(open_dataset("wisconsin"))
+    fit(fold, **QUICK)
+    chooses = fold.without_test()
+    known = [kept.dataset for shared in (chooses._shared, chooses._tested) for kept in shared.parts.values()]
+    assert known
+    assert all(dataset is not fold.test for dataset in known)
+    device = torch.device("cpu")
+    assert chooses.part("test", device, "auto", 0) is chooses.part("validation", device, "auto", 2)
+
+
+def test_a_part_is_streamed_where_that_is_asked_for() -> None:
+    fold, device = Fold.of(open_dataset("wisconsin")), torch.device("cpu")
+    memory, stream = (fold.part("train", device, loader, 0) for loader in ("memory", "stream"))
+    assert isinstance(memory, MemoryPart)
+    assert isinstance(stream, StreamPart)
+    assert fold.part("train", device, "stream", 0) is stream
+    assert fold.part("train", device, "stream", 1) is not stream
+    assert fold.part("train", device, "auto", 1) is memory

@@ -5,16 +5,78 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import torch
+from torch import Tensor
 
 from equipoise.config import PreprocessingOptions, SplitOptions
 from equipoise.data.dataset import Dataset
 from equipoise.data.fingerprint import fingerprint
 from equipoise.data.graph import SampleGraph
-from equipoise.data.loader import Part, make_part
+from equipoise.data.loader import MemoryPart, Part, make_part
 from equipoise.data.partition import FitData, partition
 from equipoise.data.preprocessing import Preprocessing
 from equipoise.data.schema import Schema
 from equipoise.data.splits import Split, make_splits, split_without_test
+from equipoise.training.reuse import PhaseMemory
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """A part, and what it was made of.
+
+    Attributes:
+        dataset: The raw samples.
+        preprocessing: How they were prepared.
+        loading: The options ``loader`` and ``workers``.
+        part: The prepared samples.
+    """
+
+    dataset: Dataset
+    preprocessing: Preprocessing
+    loading: tuple[str, int]
+    part: Part
+
+    def serves(self, preprocessing: Preprocessing, loading: tuple[str, int]) -> bool:
+        """Return whether this is the part that another preparation and loading would give."""
+        same = len(self._same(preprocessing)) == len(preprocessing.modalities)
+        return same and (isinstance(self.part, MemoryPart) or loading == self.loading)
+
+    def inputs(self, preprocessing: Preprocessing) -> dict[str, Tensor]:
+        """Return the samples in memory of each modality that another preprocessing prepares in the same way."""
+        return {name: self.part.inputs[name] for name in self._same(preprocessing)} if isinstance(self.part, MemoryPart) else {}
+
+    def _same(self, preprocessing: Preprocessing) -> list[str]:
+        return [name for name, item in preprocessing.modalities.items() if item is self.preprocessing.modalities[name]]
+
+
+@dataclass(eq=False)
+class _Shared:
+    """What the runs on a fold share: the preprocessing fitted last, and of each part the samples prepared last.
+
+    A modality is fitted and prepared anew only when a run wants another form of it than the run before, and no more than one
+    form of each is in memory.
+    """
+
+    preprocessing: Preprocessing | None = None
+    parts: dict[tuple[int, torch.device, bool], _Kept] = field(default_factory=dict)
+
+    def fitted(self, train: Dataset, options: PreprocessingOptions, own: Preprocessing) -> Preprocessing:
+        """Return the preprocessing by these options, made of the fold's ``own`` and of the last one as far as they agree."""
+        last = self.preprocessing
+        if last is None or last.options != options:
+            last = self.preprocessing = Preprocessing.fit(train, options, [own] if last is None else [own, last])
+        return last
+
+    def part(self, dataset: Dataset, preprocessing: Preprocessing, device: torch.device, loading: tuple[str, int]) -> Part:
+        """Return a part, made of the last one of the same samples as far as they agree."""
+        place = (id(dataset), device, loading[0] == "stream")
+        kept = self.parts.get(place)
+        if kept is None or not kept.serves(preprocessing, loading):
+            known = {} if kept is None else kept.inputs(preprocessing)
+            kept = None
+            self.parts.pop(place, None)  # a form that is no longer used goes before the new one comes
+            kept = _Kept(dataset, preprocessing, loading, make_part(dataset, preprocessing, device, *loading, known=known))
+            self.parts[place] = kept
+        return kept.part
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +91,7 @@ class Fold:
         splitting: The options that the data were divided by.
         fingerprint: That of the whole data set.
         schema: That of the whole data set.
+        phases: What runs on the fold trained that others can use.
 
     Example:
         >>> from equipoise.data.sources import open_dataset
@@ -46,7 +109,9 @@ class Fold:
     splitting: SplitOptions
     fingerprint: str
     schema: Schema
-    _parts: dict[tuple[object, ...], Part] = field(default_factory=dict, repr=False)
+    phases: PhaseMemory = field(default_factory=PhaseMemory, repr=False)
+    _shared: _Shared = field(default_factory=_Shared, repr=False)
+    _tested: _Shared = field(default_factory=_Shared, repr=False)
 
     @classmethod
     def of(
@@ -90,29 +155,27 @@ class Fold:
         return cls(data, test, split, fitted, splitting, fingerprint(dataset), dataset.schema)
 
     def part(self, name: str, device: torch.device, loader: str, workers: int, graph: SampleGraph | None = None) -> Part:
-        """Return the prepared ``train`` or ``validation`` part; it is prepared once, unless a run's own graph is in it.
+        """Return a prepared part; no modality is prepared twice in a row in the same form, unless a run's own graph is in it.
 
         Args:
-            name: ``train`` or ``validation``.
+            name: ``train``, ``validation`` or ``test``.
             device: Where the samples go.
             loader: See :func:`~equipoise.data.loader.make_part`.
             workers: Worker processes when data are streamed.
             graph: The graph that encoders use, if any do.
         """
-        dataset: Dataset = getattr(self.data, name)
+        dataset = {"train": self.data.train, "validation": self.data.validation, "test": self.test}[name]
         if graph is not None:
             return make_part(dataset, self.preprocessing, device, loader, workers, graph)
-        key = (name, device, loader, workers)
-        if key not in self._parts:
-            self._parts[key] = make_part(dataset, self.preprocessing, device, loader, workers)
-        return self._parts[key]
+        shared = self._tested if name == "test" else self._shared
+        return shared.part(dataset, self.preprocessing, device, (loader, workers))
 
     def prepared(self, options: PreprocessingOptions) -> Fold:
         """Return the fold with the preprocessing fitted by these options; itself, if it is so already."""
         if options == self.preprocessing.options:
             return self
-        return replace(self, preprocessing=Preprocessing.fit(self.data.train, options), _parts={})
+        return replace(self, preprocessing=self._shared.fitted(self.data.train, options, self.preprocessing))
 
     def without_test(self) -> Fold:
         """Return the fold for choosing something: what is measured is the validation part, and no test sample is in reach."""
-        return replace(self, test=self.data.validation)
+        return replace(self, test=self.data.validation, _tested=self._shared)

@@ -6,7 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,45 +15,34 @@ import torch
 from torch import nn
 
 from equipoise._version import __version__
-from equipoise.config import FitConfig, GraphOptions, build
-from equipoise.data.augment import Augmentation
+from equipoise.config import FitConfig
 from equipoise.data.dataset import Dataset
 from equipoise.data.fingerprint import fingerprint
-from equipoise.data.graph import SampleGraph, resolve
-from equipoise.data.schema import Schema
-from equipoise.data.sources import open_dataset, target_names
+from equipoise.data.graph import SampleGraph
+from equipoise.data.loader import Part
+from equipoise.data.sources import target_names
 from equipoise.data.splits import Split
-from equipoise.errors import ConfigError, DataError, RunError, suggest
+from equipoise.errors import ConfigError, DataError, RunError
 from equipoise.files import append_line, make_folder, read_lines, truncate_lines, write_json
 from equipoise.fold import Fold
 from equipoise.inference.predictions import Predictions
 from equipoise.inference.predictor import Predictor
 from equipoise.inference.storage import (
     CONFIG,
-    FORMAT,
-    OWN_ENCODER,
     WEIGHTS,
     check_imports,
     load_predictor,
-    make_model,
     read_config,
     read_part,
     save_predictor,
 )
-from equipoise.methods.base import Method, check_task, make_method
-from equipoise.nn.encoders.base import RESERVED, stored_options
-from equipoise.nn.multimodal import MultimodalModel, describe_encoders
-from equipoise.nn.text_forms import with_text_forms
-from equipoise.tasks import Task, make_task
+from equipoise.preparation import Prepared, Source, own_encoders, prepare
 from equipoise.training.checkpoint import load_checkpoint, save_checkpoint
 from equipoise.training.context import Context
 from equipoise.training.loop import Loop, Observer
 from equipoise.training.observers import MetricsLog, ProgressBar
-from equipoise.training.runtime import Runtime
 
 SUMMARY, SPLIT, METRICS, CHECKPOINT = "summary.json", "split.json", "metrics.jsonl", "checkpoint.pt"
-
-Source = str | Path | Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -187,7 +176,7 @@ def fit(
     folder = None if out is None else Path(out)
     if folder is not None and os.environ.get("RANK", "0") == "0":
         _check_unused(folder)
-    prepared = _prepare(data, config, labels, encoders)
+    prepared = prepare(data, config, labels, encoders)
     if folder is not None and prepared.runtime.is_main:
         _write_start(make_folder(folder), prepared.stored, _parts(prepared.fold.split))
     try:
@@ -235,7 +224,7 @@ def resume(
     source = data if data is not None else stored["data"]["source"]
     if source is None:
         raise RunError(f"{folder}: the run was started with data in memory; pass them again to resume it")
-    prepared = _prepare(source, FitConfig.from_options(stored["options"]), target, encoders)
+    prepared = prepare(source, FitConfig.from_options(stored["options"]), target, encoders)
     for key, words in (("fingerprint", "data"), ("split_hash", "split")):
         if prepared.stored["data"][key] != stored["data"][key]:
             raise DataError(f"{source}: the {words} changed since the run {folder} was started; it cannot be resumed with them")
@@ -266,143 +255,10 @@ def load(
     folder = Path(run)
     config = read_config(folder)
     predictor = load_predictor(folder, device, encoders, allow_imports)
-    config["encoders"] |= _own_encoders(config["encoders"], encoders)
+    config["encoders"] |= own_encoders(config["encoders"], encoders)
     split = read_part(folder, SPLIT, "the split of a run", ("train", "validation", "test"))
     summary = read_part(folder, SUMMARY, "the summary of a run", ("method", "test"))
     return Run(predictor, {**config, "split": split}, summary, folder, read_lines(folder / METRICS))
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """Everything that is checked before the first step of training."""
-
-    stored: dict[str, Any]
-    config: FitConfig
-    method: Method
-    fold: Fold
-    task: Task
-    runtime: Runtime
-    model: MultimodalModel
-    graph: GraphOptions | None
-    augment: Augmentation | None
-
-
-def _prepare(
-    data: Source | Dataset | Fold, config: FitConfig, labels: Any, encoders: Mapping[str, nn.Module] | None
-) -> _Prepared:
-    method = make_method(config.method)
-    fusion = _fusion(method, config)
-    if config.training.threads is not None:
-        torch.set_num_threads(config.training.threads)
-    runtime = Runtime(config.training.device, config.training.precision)
-    source = data if isinstance(data, (Dataset, Fold)) else open_dataset(data, config.read, target=labels)
-    schema = source.schema
-    described = _described(config, schema, encoders)
-    fold = _fold(source, config, described, encoders)
-    train = fold.data.train
-    check_task(method.name, method.card.tasks, schema.task)
-    task = _task(train, config)
-    stored = {
-        "format": FORMAT,
-        "equipoise": __version__,
-        "data": {
-            "source": _remembered(data),
-            "fingerprint": fold.fingerprint,
-            "split": fold.split.name,
-            "split_hash": fold.split.hash,
-        },
-        "options": {**config.to_options(), "method": {"name": method.name, **method.hyperparameters()}},
-        "schema": schema.to_json(),
-        "task": task.to_json(),
-        "encoders": described,
-        "fusion": fusion,
-        "shapes": {name: list(shape) for name, shape in fold.preprocessing.shapes.items()},
-    }
-    model = make_model(stored, task, encoders)
-    for name, encoder in model.encoders.items():
-        described[name] = {**described[name], **stored_options(encoder)}
-    training = replace(config.training, monitor=task.monitor(config.training.monitor))
-    config = replace(config, training=training)
-    graph = _graph_options(model, config, len(train), schema.samples)
-    stored["graph"] = graph and asdict(graph)
-    augment = Augmentation.of(config.training.augment, schema, fold.preprocessing.shapes, config.training.seed)
-    return _Prepared(stored, config, method, fold, task, runtime, model, graph, augment)
-
-
-def _graph_options(model: MultimodalModel, config: FitConfig, train: int, samples: int) -> GraphOptions | None:
-    """Return the options of the sample graph in full, or None where no encoder uses one."""
-    options = build(GraphOptions, config.model.graph or {}, "graph")
-    users = model.graph_modalities
-    if not users and config.model.graph:
-        raise ConfigError("graph: no modality has an encoder that uses the sample graph, expected one such as encoder = 'gcn'")
-    if users and config.training.loader == "stream":
-        words = f"the sample graph of {', '.join(users)} needs the data in memory"
-        raise ConfigError(f"loader = 'stream': {words}, expected memory or auto")
-    return resolve(options, train if options.nodes == "train" else samples) if users else None
-
-
-def _remembered(data: Source | Dataset | Fold) -> str | None:
-    from equipoise.data.builtin import BUILTIN
-
-    if isinstance(data, (Mapping, Dataset, Fold)):
-        return None
-    return str(data) if str(data) in BUILTIN and isinstance(data, str) else str(Path(data).expanduser().resolve())
-
-
-def _fusion(method: Method, config: FitConfig) -> dict[str, Any]:
-    from equipoise.config import component
-
-    stated = None if config.model.fusion is None else component(config.model.fusion, "fusion")
-    needed = method.card.fusion
-    if stated is not None and needed and stated["name"] != needed:
-        raise ConfigError(f"method {method.name} needs fusion {needed!r}, found fusion = {stated['name']!r}; leave it out")
-    return stated or {"name": needed or "concat"}
-
-
-def _described(config: FitConfig, schema: Schema, encoders: Mapping[str, nn.Module] | None) -> dict[str, dict[str, Any]]:
-    """Return the full description of each modality's encoder."""
-    described = describe_encoders(config.model.encoder, {item.name: item.kind for item in schema.modalities})
-    for name in encoders or {}:
-        if name not in described:
-            raise ConfigError(f"encoders: unknown modality {name!r}, {suggest(name, described)}")
-    return {**described, **_own_encoders(described, encoders)}
-
-
-def _own_encoders(
-    described: Mapping[str, Mapping[str, Any]], encoders: Mapping[str, nn.Module] | None
-) -> dict[str, dict[str, Any]]:
-    """Return the descriptions of encoders that the user supplied as modules; what they say on training stays."""
-    return {
-        name: {
-            "name": OWN_ENCODER,
-            "class": f"{type(module).__module__}.{type(module).__qualname__}",
-            **{key: value for key, value in described[name].items() if key in RESERVED},
-        }
-        for name, module in (encoders or {}).items()
-    }
-
-
-def _fold(
-    data: Dataset | Fold,
-    config: FitConfig,
-    described: Mapping[str, Mapping[str, Any]],
-    encoders: Mapping[str, nn.Module] | None,
-) -> Fold:
-    """Return the fold with each text in the form that its encoder reads."""
-    kinds = {item.name: item.kind for item in data.schema.modalities}
-    options = with_text_forms(config.preprocessing, kinds, described, encoders)
-    if not isinstance(data, Fold):
-        return Fold.of(data, config.splitting, options)
-    known = data.preprocessing.options
-    if data.splitting != config.splitting or known not in (config.preprocessing, options):
-        raise ConfigError("data: the fold was made with other options of splitting and preprocessing than those of the run")
-    return data.prepared(options)
-
-
-def _task(train: Dataset, config: FitConfig) -> Task:
-    assert train.target is not None
-    balanced = config.training.class_weights == "balanced"
-    return make_task(train.schema.task, len(train.schema.classes), torch.from_numpy(train.target), balanced=balanced)
 
 
 def _check_unused(folder: Path) -> None:
@@ -421,7 +277,7 @@ def _parts(split: Split) -> dict[str, list[int]]:
     return {part: getattr(split, part).tolist() for part in ("train", "validation", "test")}
 
 
-def _train(prepared: _Prepared, folder: Path | None, checkpoint: dict[str, Any] | None, progress: bool) -> Run:
+def _train(prepared: Prepared, folder: Path | None, checkpoint: dict[str, Any] | None, progress: bool) -> Run:
     started = time.perf_counter()
     training, runtime = prepared.config.training, prepared.runtime
     model = prepared.model
@@ -450,7 +306,8 @@ def _train(prepared: _Prepared, folder: Path | None, checkpoint: dict[str, Any] 
     with ProgressBar(training.monitor) as bar:
         if progress and runtime.is_main:
             observers.append(bar)
-        module = Loop(ctx, prepared.method, observers, save).fit(checkpoint)
+        loop = Loop(ctx, prepared.method, observers, save, prepared.reuse)
+        module = loop.fit(checkpoint)
     predictor = Predictor(
         module,
         prepared.fold.preprocessing,
@@ -460,8 +317,8 @@ def _train(prepared: _Prepared, folder: Path | None, checkpoint: dict[str, Any] 
         graph,
         prepared.method.prediction_state(),
     )
-    seconds = time.perf_counter() - started
-    summary = _summary(prepared, ctx, predictor, selected, seconds)
+    seconds = time.perf_counter() - started + loop.saved_seconds
+    summary = _summary(prepared, ctx, predictor, selected, seconds) | {"encoded": _encoded(loop, train)}
     config = {**prepared.stored, "split": _parts(prepared.fold.split)}
     if folder is not None and runtime.is_main:
         save_predictor(folder, predictor)
@@ -471,13 +328,19 @@ def _train(prepared: _Prepared, folder: Path | None, checkpoint: dict[str, Any] 
     return Run(predictor, config, summary, folder, selected)
 
 
-def _graph(prepared: _Prepared) -> SampleGraph | None:
+def _graph(prepared: Prepared) -> SampleGraph | None:
     if prepared.graph is None:
         return None
     fold = prepared.fold
     every = {id(part): part for part in (fold.data.train, fold.data.validation, fold.test)}  # a fold may have no test part
     parts = tuple(every.values())[: None if prepared.graph.nodes == "all" else 1]
     return SampleGraph.fit(parts, fold.preprocessing, prepared.model.graph_modalities, prepared.graph)
+
+
+def _encoded(loop: Loop, train: Part) -> dict[str, dict[str, int]]:
+    """Return per modality how many training samples have it, and how many samples its encoder took forward and backward."""
+    counted = loop.passes.total(loop.ctx.runtime)
+    return {name: {"samples": int(train.present[name].sum()), **counts} for name, counts in counted.items()}
 
 
 class _Collector:
@@ -495,9 +358,13 @@ class _Collector:
 
 
 def _summary(
-    prepared: _Prepared, ctx: Context, predictor: Predictor, lines: list[dict[str, Any]], seconds: float
+    prepared: Prepared, ctx: Context, predictor: Predictor, lines: list[dict[str, Any]], seconds: float
 ) -> dict[str, Any]:
     fold = prepared.fold
+    measured = {}
+    if len(fold.test):
+        test = fold.part("test", ctx.runtime.device, "auto", 0, predictor.graph)
+        measured = predictor.evaluate(fold.test, prepared=test)
     phases: dict[str, dict[str, Any]] = {}
     for line in lines:
         known = phases.setdefault(line["phase"], {"epochs": 0, "selected_epoch": None})
@@ -510,7 +377,7 @@ def _summary(
         "task": prepared.task.name,
         "metric": prepared.task.main_metric,
         "samples": {"train": len(fold.data.train), "validation": len(fold.data.validation), "test": len(fold.test)},
-        "test": predictor.evaluate(fold.test) if len(fold.test) else {},
+        "test": measured,
         "phases": phases,
         "inert": ctx.inert,
         "notes": ctx.notes,

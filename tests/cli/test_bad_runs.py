@@ -117,7 +117,7 @@ def test_a_checkpoint_of_a_newer_version(stopped: Path, monkeypatch: pytest.Monk
     checkpoint.save_checkpoint(stopped / "checkpoint.pt", {**payload, "format": 99})
     monkeypatch.undo()
     sentence = call("fit", "--resume", stopped).error()
-    assert sentence == f"{stopped / 'checkpoint.pt'}: checkpoint format 99 is not known to this version, expected 1"
+    assert sentence == f"{stopped / 'checkpoint.pt'}: checkpoint format 99 is not known to this version, expected 2"
 
 
 def test_resuming_takes_no_options(stopped: Path) -> None:

@@ -17,6 +17,7 @@ from equipoise.nn.multimodal import MultimodalModel, build_model
 from equipoise.tasks import Classification, Task
 from equipoise.training.context import Context
 from equipoise.training.loop import Loop
+from equipoise.training.reuse import PhaseMemory
 from equipoise.training.runtime import Runtime
 
 NAMES = ("alpha", "beta", "gamma", "delta")
@@ -126,6 +127,7 @@ class Trained:
     lines: list[dict[str, Any]]
     epochs: list[State]
     phases: list[tuple[Phase, State]]
+    passes: dict[str, dict[str, int]]
 
     @property
     def state(self) -> State:
@@ -184,6 +186,7 @@ def train_toy(
     save: Callable[[dict[str, Any]], None] | None = None,
     resume: dict[str, Any] | None = None,
     change: Callable[[MultimodalModel], None] | None = None,
+    reuse: tuple[PhaseMemory, str] | None = None,
     **settings: Any,
 ) -> Trained:
     """Train a registered method on toy data.
@@ -194,10 +197,11 @@ def train_toy(
         save: Writes checkpoints.
         resume: The checkpoint to go on from.
         change: Changes the model before training.
+        reuse: Where reusable phases are kept.
         settings: Whatever :func:`prepare` takes.
     """
     method, ctx = prepare(name, hyperparameters, **settings)
-    return train(method, ctx, save=save, resume=resume, change=change)
+    return train(method, ctx, save=save, resume=resume, change=change, reuse=reuse)
 
 
 def train(
@@ -207,13 +211,16 @@ def train(
     save: Callable[[dict[str, Any]], None] | None = None,
     resume: dict[str, Any] | None = None,
     change: Callable[[MultimodalModel], None] | None = None,
+    reuse: tuple[PhaseMemory, str] | None = None,
 ) -> Trained:
     """Train a method, registered or not."""
     if change is not None:
         change(ctx.model)
     recorder = Recorder(ctx.model)
-    predictor = Loop(ctx, method, [recorder], save).fit(resume)
-    return Trained(method, ctx, predictor, recorder.lines, recorder.epochs, recorder.phases)
+    loop = Loop(ctx, method, [recorder], save, reuse)
+    predictor = loop.fit(resume)
+    passes = loop.passes.total(ctx.runtime)
+    return Trained(method, ctx, predictor, recorder.lines, recorder.epochs, recorder.phases, passes)
 
 
 def assert_same(first: Mapping[str, Any], second: Mapping[str, Any]) -> None:

@@ -55,6 +55,7 @@ def test_resuming_anywhere_equals_never_stopping_bit_for_bit(name: str, tmp_path
         assert resumed.lines == straight.lines[done:]
         assert done == sum(1 for line in straight.lines if _before(line, place, straight.lines))
         assert resumed.ctx.inert == straight.ctx.inert
+        assert resumed.passes == straight.passes
         assert (resumed.ctx.epochs_done, resumed.ctx.updates_done) == (straight.ctx.epochs_done, straight.ctx.updates_done)
         assert torch.equal(resumed.logits(), straight.logits())
 

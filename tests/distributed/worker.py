@@ -67,6 +67,7 @@ def results() -> dict[str, Any]:
         for setting in SETTINGS:
             trained = run(name, setting)
             found[f"{name} {setting}"] = {"world": trained.ctx.runtime.world, "last": trained.last, "lines": trained.lines}
+            found[f"{name} {setting}"]["passes"] = trained.passes
     return found
 
 

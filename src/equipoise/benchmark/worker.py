@@ -26,8 +26,9 @@ Row = dict[str, Any]
 class Worker:
     """Does runs in this process.
 
-    It keeps the data set and the fold of the last run: runs that come fold by fold share them, and no more than one of each
-    is ever in memory.
+    It keeps the data set and the fold of the last run: runs that come fold by fold share them, and the phases that they have in
+    common. No more than one of each is ever in memory, and of phases no more than
+    :data:`~equipoise.training.reuse.LIMIT` says.
 
     Args:
         open_data: Opens the data set that a suite calls so.

@@ -142,6 +142,7 @@ class Predictor:
         source: Dataset | str | Path | Mapping[str, Any],
         *,
         coalitions: Sequence[Coalition] | str | None = None,
+        prepared: Part | None = None,
         **options: Any,
     ) -> dict[str, dict[str, float | None]]:
         """Compute metrics on labelled samples.
@@ -149,6 +150,7 @@ class Predictor:
         Args:
             source: A data set, or anything that :meth:`read` opens.
             coalitions: Coalitions to add, each a tuple of modalities, or ``"all"``.
+            prepared: The samples of a data set as :meth:`part` gives them, where they are at hand.
             options: As for :meth:`read`.
 
         Returns:
@@ -156,7 +158,7 @@ class Predictor:
             modalities are absent) under its modalities joined by ``+`` in brackets, e.g. ``[audio+image]``.
         """
         dataset = source if isinstance(source, Dataset) else self.read(source, labelled=True, **options)
-        part = self.part(dataset)
+        part = self.part(dataset) if prepared is None else prepared
         outputs = self.outputs(part)
         metrics = self._predictions(dataset, part, outputs).metrics()
         if coalitions is None or dataset.target is None:

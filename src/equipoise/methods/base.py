@@ -83,6 +83,8 @@ class Phase:
         learning_rate: Factor of the run's learning rate.
         rows: Numbers of the training samples that are used, of shape (samples,); None uses all.
         stop: Epochs after which the phase ends, though the learning rate takes its course over ``epochs``; None goes to the end.
+        reusable: Whether it comes out the same whatever the hyper-parameters say, given the weights and the state it starts with;
+            runs on one fold then train it once.
     """
 
     name: str = "train"
@@ -93,6 +95,7 @@ class Phase:
     learning_rate: float = 1.0
     rows: Tensor | None = field(default=None, compare=False)
     stop: int | None = None
+    reusable: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -92,7 +93,8 @@ class Composition(Method):
             part.setup(ctx)
 
     def phases(self, ctx: Context) -> Iterator[Phase]:
-        yield from self._owner["phases"].phases(ctx)
+        for phase in self._owner["phases"].phases(ctx):
+            yield dataclasses.replace(phase, reusable=False)  # the hyper-parameters of the other parts act in it
 
     def on_epoch_start(self, ctx: Context) -> None:
         for part in self.parts:

@@ -106,6 +106,7 @@ class IIBalance(Method):
         self.state["prototypes"] = torch.zeros(ctx.task.outputs, max(fusion.sizes.values()))
         self.state["seen"] = torch.zeros(ctx.task.outputs, dtype=torch.bool)
         self.state["active"] = dict.fromkeys(ctx.modalities, True)
+        self.state["gate"] = self.gate  # the log of a probe, which others may use again, shows the fused output as well
 
     def phases(self, ctx: Context) -> Iterator[Phase]:
         part = ctx.part("validation")
@@ -116,7 +117,7 @@ class IIBalance(Method):
         if self.budgets is None:
             for name in ctx.modalities:
                 # Budgets are about the cross-entropy, whatever metric selects the epoch of the run.
-                yield branch_phase([name], name=_PROBE + name, monitor=name, metric="loss")
+                yield branch_phase([name], name=_PROBE + name, monitor=name, metric="loss", reusable=True)
         if "budgets" not in self.state:
             self.state["budgets"] = self._measure(ctx) if self.budgets is None else _read_budgets(Path(self.budgets), ctx)
             self._explain(ctx)

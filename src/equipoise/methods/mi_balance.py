@@ -159,7 +159,7 @@ class MIBalance(Method):
     def _stage_a(self, ctx: Context) -> Iterator[Phase]:
         folds, start = self._folds(ctx), branch_weights(ctx.model)
         for name in ctx.modalities:
-            yield branch_phase([name], name=_ALONE + name, monitor=name)
+            yield branch_phase([name], name=_ALONE + name, monitor=name, reusable=True)
         if folds:
             yield from cross_fit(ctx, self, folds, start)
         if "teachers" not in self.state:

@@ -69,7 +69,7 @@ class MMLoRA(Method):
     def phases(self, ctx: Context) -> Iterator[Phase]:
         for name in ctx.modalities:
             if bool(ctx.part("train").present[name].any()):
-                yield branch_phase([name], name=_ALONE + name, monitor=name)
+                yield branch_phase([name], name=_ALONE + name, monitor=name, reusable=True)
         self.state["adapted"] = True
         self._adapt(ctx)
         yield Phase(name="adapt", parameters=_adapters_and_heads)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor, nn
 
@@ -60,7 +61,7 @@ class UMT(Method):
             start = copy_state(ctx.model.encoders.state_dict())
             taught = [name for name in ctx.modalities if bool(ctx.part("train").present[name].any())]
             for name in taught:
-                yield Phase(name=_TEACHER + name, parameters=lambda model, name=name: _branch(model, name), monitor=name)  # type: ignore[misc]
+                yield Phase(name=_TEACHER + name, parameters=partial(_branch, name), monitor=name, reusable=True)
             if "targets" not in self.state:
                 features = ctx.outputs("train").features
                 self.state["targets"] = {name: features[name] for name in taught}
@@ -82,6 +83,6 @@ class UMT(Method):
         return losses
 
 
-def _branch(model: MultimodalModel, modality: str) -> list[nn.Parameter]:
+def _branch(modality: str, model: MultimodalModel) -> list[nn.Parameter]:
     assert model.heads is not None
     return [*model.parameters_of(modality), *model.heads[modality].parameters()]

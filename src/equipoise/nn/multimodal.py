@@ -45,6 +45,7 @@ class MultimodalModel(nn.Module):
         learning_rates: Learning rates of encoders that have one of their own, by modality.
         heads: Auxiliary linear heads per modality, None until :meth:`add_heads`.
         extras: Further modules that a method adds, by name.
+        on_encoded: Called with a modality and its features whenever an encoder ran; None calls nobody.
 
     Example:
         >>> from equipoise.nn.fusion.linear import ConcatFusion
@@ -65,6 +66,7 @@ class MultimodalModel(nn.Module):
         self.fusion = fusion
         self.heads: PerModality | None = None
         self.extras = nn.ModuleDict()
+        self.on_encoded: Callable[[str, Tensor], None] | None = None
         self.frozen = tuple(name for name, item in stated.items() if item.frozen)
         self.learning_rates = {name: item.learning_rate for name, item in stated.items() if item.learning_rate is not None}
         for name in self.frozen:
@@ -140,14 +142,20 @@ class MultimodalModel(nn.Module):
     def _encode_some(self, name: str, value: Tensor, mask: Tensor | None, edges: Neighbours | None) -> Tensor:
         encoder = self.encoders[name]
         if mask is None:
-            every: Tensor = encoder(value) if edges is None else encoder(value, edges)
-            return every
+            return self._run(name, value, edges)
         rows = mask.nonzero().squeeze(1)
         if len(rows) == 0:
             dtype = next((item.dtype for item in encoder.parameters()), value.dtype)
             return value.new_zeros((len(value), self.fusion.sizes[name]), dtype=dtype)
-        some: Tensor = encoder(value[rows]) if edges is None else encoder(value[rows], edges.take(rows))
+        some = self._run(name, value[rows], None if edges is None else edges.take(rows))
         return some.new_zeros((len(value), *some.shape[1:])).index_copy(0, rows, some)
+
+    def _run(self, name: str, value: Tensor, edges: Neighbours | None) -> Tensor:
+        encoder = self.encoders[name]
+        features: Tensor = encoder(value) if edges is None else encoder(value, edges)
+        if self.on_encoded is not None:
+            self.on_encoded(name, features)
+        return features
 
     def fuse(self, features: Features, present: Present | None = None) -> Tensor:
         """Return fused logits of shape (batch, outputs) from features; see :class:`~equipoise.nn.fusion.Fusion`."""

@@ -12,7 +12,7 @@ import torch
 from equipoise.errors import RunError
 from equipoise.files import write_atomic
 
-FORMAT = 1
+FORMAT = 2
 
 
 def save_checkpoint(path: Path, payload: dict[str, Any]) -> None:

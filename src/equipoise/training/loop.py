@@ -21,6 +21,8 @@ from equipoise.training.checkpoint import random_states, restore_random_states
 from equipoise.training.context import Closure, Context
 from equipoise.training.dynamics import Probe, due
 from equipoise.training.optimizers import Freezer, PhaseOptimizer
+from equipoise.training.passes import Passes
+from equipoise.training.reuse import PhaseMemory, TrainedPhase, digest
 from equipoise.training.selection import Selection, copy_state, snapshot, validate
 
 
@@ -46,6 +48,11 @@ class Loop:
         method: Fills the gaps.
         observers: Watch.
         save: Writes a checkpoint; None writes none.
+        reuse: Where reusable phases are kept for other runs, and what all of those have in common with this one; None trains all.
+
+    Attributes:
+        saved_seconds: What it took others to train the phases that were taken from them.
+        passes: The samples that encoders took, without the passes that judge an epoch.
     """
 
     def __init__(
@@ -54,6 +61,7 @@ class Loop:
         method: Method,
         observers: Sequence[Observer] = (),
         save: Callable[[dict[str, Any]], None] | None = None,
+        reuse: tuple[PhaseMemory, str] | None = None,
     ) -> None:
         self.ctx, self.method, self.observers, self._save = ctx, method, observers, save
         self._losses: dict[str, Tensor] = {}
@@ -62,6 +70,10 @@ class Loop:
         self._saved_at = time.monotonic()
         self._stop = False
         self._freezer = Freezer(ctx.model)
+        self._reuse = reuse
+        self._lines: list[dict[str, Any]] = []
+        self.passes = Passes(ctx.model)
+        self.saved_seconds = 0.0
 
     def fit(self, resume: dict[str, Any] | None = None) -> nn.Module:
         """Train, and return the module that predicts.
@@ -83,7 +95,7 @@ class Loop:
             method.load_state_dict(ctx, copy_state(resume["method"], ctx.runtime.device))
         names: Counter[str] = Counter()
         try:
-            with self._interruptible():
+            with self._interruptible(), self.passes.counting():
                 for number, phase in enumerate(method.phases(ctx)):
                     ctx.stage, ctx.update = (phase.name, names[phase.name]), 0
                     names[phase.name] += 1
@@ -102,10 +114,16 @@ class Loop:
         self._freezer.train_only(phase.parameters(ctx.model))
         ctx.optimizer = PhaseOptimizer(ctx.model, phase, options)
         selection = Selection(phase.monitor, ctx.task.monitor(phase.metric or options.monitor), options.patience)
+        key = "" if resume else self._key(phase)
+        known = self._reuse[0].find(key) if self._reuse else None
+        if known is not None:
+            resume, first, self.saved_seconds = known.payload, last, self.saved_seconds + known.seconds
         skip = self._restore(resume, selection) if resume else 0
-        loader = ctx.train_loader()
+        loader, self._lines, started = ctx.train_loader(), [], time.perf_counter()
         for observer in self.observers:
-            observer.on_phase(phase, last, first)
+            observer.on_phase(phase, last, 0 if known else first)
+        for line in known.lines if known else ():
+            self._report(line)
         for epoch in range(first, last):
             ctx.epoch = epoch
             if selection.exhausted:
@@ -125,6 +143,9 @@ class Loop:
             self._judge(phase, selection)
             ctx.epochs_done += 1
             self._checkpoint((number, ctx.epoch + 1, 0), selection)
+        if self._reuse and key and known is None:
+            ended = TrainedPhase(self._payload((number, last, 0), selection), self._lines, time.perf_counter() - started)
+            self._reuse[0].keep(key, ended)
         if selection.kept is not None:
             method.load_state_dict(ctx, selection.kept["method"])
             ctx.model.load_state_dict(selection.kept["model"])
@@ -169,7 +190,8 @@ class Loop:
                 f"epoch {ctx.epoch + 1} of phase {phase.name!r}: the training loss is no longer a number ({losses}); "
                 f"a smaller learning_rate (now {ctx.options.learning_rate:g}) or clip_norm may help"
             )
-        metrics = ctx.runtime.share(validate(ctx, method.predictor(ctx)))
+        with self.passes.paused():
+            metrics = ctx.runtime.share(validate(ctx, method.predictor(ctx)))
         best = selection.consider(ctx.epoch, metrics)
         if best:
             selection.kept = snapshot(ctx, method)
@@ -183,8 +205,22 @@ class Loop:
             "learning_rate": ctx.optimizer.rate,
             "best": best,
         }
+        self._report(line)
+
+    def _report(self, line: dict[str, Any]) -> None:
+        self._lines.append(line)
         for observer in self.observers:
             observer.on_epoch(line)
+
+    def _key(self, phase: Phase) -> str:
+        """Return the digest of all that a phase follows from but the hyper-parameters; nothing where it is not reusable."""
+        if self._reuse is None or not phase.reusable:
+            return ""
+        ctx = self.ctx
+        settings = [phase.name, phase.epochs, phase.stop, phase.monitor, phase.metric, phase.learning_rate, phase.rows]
+        place = [ctx.stage, ctx.epochs_done, ctx.updates_done, ctx.sampler.weights, ctx.log_state()]
+        trained = [name for name, value in ctx.model.named_parameters() if value.requires_grad]
+        return digest([self._reuse[1], settings, place, trained, ctx.model.state_dict(), self.method.state_dict()])
 
     def _checkpoint(self, position: tuple[int, int, int], selection: Selection) -> None:
         due = time.monotonic() - self._saved_at >= self.ctx.options.checkpoint_seconds
@@ -209,6 +245,7 @@ class Loop:
             "losses": self._losses,
             "gradients": self._gradients,
             "log": ctx.log_state(),
+            "passes": self.passes.state_dict(),
             "sampler": ctx.sampler.weights,
             "random": random_states(),
         }
@@ -225,6 +262,7 @@ class Loop:
         self._losses = {name: value.to(ctx.runtime.device) for name, value in payload["losses"].items()}
         self._gradients = payload["gradients"]
         ctx.load_log_state(payload["log"])
+        self.passes.load_state_dict(payload["passes"])
         ctx.sampler.weights = payload["sampler"]
         restore_random_states(payload["random"])
         batch: int = payload["position"][2]
