@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from equipoise.errors import ConfigError
 from equipoise.nn.encoders.base import build_encoder
-from equipoise.nn.encoders.tcn import TCN
+from equipoise.nn.encoders.tcn import TCN, views
 
 
 def prepared(*sequences: Tensor, length: int) -> Tensor:
@@ -20,9 +20,11 @@ def prepared(*sequences: Tensor, length: int) -> Tensor:
     return batch
 
 
+@pytest.mark.parametrize("pooling", ["mean+maximum+last", "last", "maximum+mean"])
 @pytest.mark.parametrize("blocks", [1, 3])
-def test_padding_has_no_influence(blocks: int) -> None:
-    encoder = TCN((4, 9), 5, width=6, blocks=blocks)
+def test_padding_has_no_influence(blocks: int, pooling: str) -> None:
+    encoder = TCN((4, 9), 5, width=6, blocks=blocks, pooling=pooling)
+    assert encoder.project.in_features == 6 * len(pooling.split("+"))
     sequences = [torch.randn(3, time) for time in (1, 4, 9)]
     features = encoder(prepared(*sequences, length=9))
     torch.testing.assert_close(encoder(prepared(*sequences, length=40)), features)
@@ -83,8 +85,17 @@ def test_sizes() -> None:
         ({"blocks": 0}, (3, 5), "blocks = 0"),
         ({"kernel": 0}, (3, 5), "kernel = 0"),
         ({"dropout": 1.0}, (3, 5), "dropout = 1.0"),
+        ({"pooling": "median"}, (3, 5), "pooling = 'median' is not valid, expected some of mean, maximum, last joined by +"),
+        ({"pooling": "last+last"}, (3, 5), "pooling = 'last\\+last' is not valid"),
     ],
 )
 def test_what_does_not_fit_is_refused(options: dict[str, object], shape: tuple[int, ...], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         build_encoder({"name": "tcn", **options}, shape, 8, "encoder of modality 'a'")
+
+
+def test_views_are_of_real_steps_alone() -> None:
+    hidden = torch.tensor([[[1.0], [5.0], [2.0], [0.0]], [[3.0], [0.0], [0.0], [0.0]], [[0.0]] * 4])
+    real = torch.tensor([[[1.0], [1.0], [1.0], [0.0]], [[1.0], [0.0], [0.0], [0.0]], [[0.0]] * 4])
+    found = {name: value.squeeze(1).tolist() for name, value in views(hidden, real).items()}
+    assert found == {"mean": [pytest.approx(8 / 3), 3, 0], "maximum": [5, 3, 0], "last": [2, 3, 0]}
