@@ -251,6 +251,36 @@ def test_a_root_elsewhere(media: Path, tmp_path: Path) -> None:
         open_dataset(table)
 
 
+def test_a_root_of_the_description(media: Path, tmp_path: Path) -> None:
+    study = tmp_path / "lists"
+    shutil.copytree(media, study / "media" / "clips")
+    shutil.move(study / "media" / "clips" / "manifest.csv", study / "all.csv")
+    description = study / "all.dataset.yaml"
+    description.write_text("root: media/clips")
+    data = open_dataset(study / "all.csv")
+    assert equal(data, open_dataset(media / "manifest.csv"))
+    description.write_text(describe_yaml(data))
+    assert equal(open_dataset(study / "all.csv"), data)
+    description.write_text("root: nowhere")
+    assert equal(open_dataset(study / "all.csv", ReadOptions(root=str(media))), data)  # the option wins
+    with pytest.raises(DataError, match=r"all.dataset.yaml: root 'nowhere' is no folder in .*lists"):
+        open_dataset(study / "all.csv")
+    for root in ("..", str(media), "media/../../clips"):
+        description.write_text(f"root: {root}")
+        with pytest.raises(DataError, match=rf"all.dataset.yaml: root '{root}' leads out of .*lists; .* by the option root"):
+            open_dataset(study / "all.csv")
+
+
+def test_a_root_leaves_the_folders_of_the_data_alone(media: Path) -> None:
+    frame = pd.read_csv(media / "manifest.csv")
+    frame[["id", "label"]].to_csv(media / "labels.csv", index=False)
+    frame[["id", "sound"]].assign(sound=frame["sound"].str.removeprefix("audio/")).to_csv(media / "heard.csv", index=False)
+    (media / "manifest.csv").unlink()
+    (media / "dataset.yaml").write_text("{root: audio, modalities: {heard: {}, picture: {}}}")
+    data = open_dataset(media)
+    assert [(item.kind, item.present) for item in data.schema.modalities] == [("audio", 21), ("image", 21)]
+
+
 def test_a_picture_that_would_fill_the_memory(media: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 12 * 15)
     open_dataset(media / "manifest.csv")

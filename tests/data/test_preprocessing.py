@@ -210,3 +210,34 @@ def test_statistics_are_those_of_train_only(fit: Callable[[Dataset], Preprocessi
         and table.categories["c"] == ("u", "v")
     )
     assert same is not leaks
+
+
+@pytest.mark.parametrize("shape", [(5, 6), (5, 6, 3), (4, 2)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+def test_samples_are_prepared_in_place_in_any_order(
+    shape: tuple[int, ...], dtype: type[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = np.random.default_rng(0).integers(0, 256, (20, *shape)).astype(dtype)
+    data = one(raw, n=np.arange(20.0)[:, None])
+    data = replace(data, present={**data.present, "m": np.arange(20) % 7 != 3})
+    fitted = Preprocessing.fit(data)
+    whole = fitted.transform(data)
+    assert (whole["m"][3] == 0).all()
+    rows = np.array([5, 3, 3, 19, 0, 5, 6])
+    for chunk in (preprocessing.CHUNK, 2 * int(np.prod(shape))):
+        monkeypatch.setattr(preprocessing, "CHUNK", chunk)
+        np.testing.assert_array_equal(fitted.transform(data)["m"], whole["m"])
+        place = np.full((7, *fitted.shapes["m"]), np.nan, dtype=np.float32)
+        fitted.fill(data, rows, {"m": place})
+        np.testing.assert_array_equal(place, whole["m"][rows])
+    assert set(fitted.transform(data, ["n"])) == {"n"}
+
+
+def test_what_was_fitted_before_is_taken_as_it_is() -> None:
+    data = one(np.random.default_rng(0).normal(size=(20, 3)), n=np.arange(20.0)[:, None])
+    first = Preprocessing.fit(data)
+    again = Preprocessing.fit(data, Options(), [first])
+    assert all(again.modalities[name] is first.modalities[name] for name in ("m", "n"))
+    other = Preprocessing.fit(data, Options(clip=1.0), [first])
+    assert all(other.modalities[name] is not first.modalities[name] for name in ("m", "n"))
+    assert other.to_json() == Preprocessing.fit(data, Options(clip=1.0)).to_json()

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from equipoise.batch import Batch
+from equipoise.data import loader
 from equipoise.data.loader import Loader, MemoryPart, StreamPart, make_part
 from equipoise.data.preprocessing import Preprocessing
 from equipoise.data.sources import open_dataset
@@ -57,3 +58,12 @@ def test_a_pass_inside_a_pass_and_one_left_early(tmp_path: Path) -> None:
     next(left := stream.epoch(1))
     left.close()
     assert_equal(stream.epoch(2), memory.epoch(2))
+
+
+def test_a_worker_prepares_where_the_main_process_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not loader._room((2, 3)).is_shared()
+    monkeypatch.setattr(loader, "get_worker_info", object)
+    room = loader._room((2, 3))
+    assert room.is_shared()
+    assert (room.shape, room.dtype) == ((2, 3), torch.float32)
+    assert room.is_contiguous()

@@ -5,15 +5,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import ceil, prod
 from multiprocessing.context import BaseContext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, get_worker_info
 from torch.utils.data import Dataset as TorchDataset
 
 from equipoise.batch import Batch, Neighbours
@@ -121,34 +122,39 @@ class MemoryPart(Part):
             )
 
 
-class _Rows(TorchDataset[tuple[dict[str, Tensor], dict[str, Tensor], Tensor | None] | EquipoiseError]):
+class _Rows(TorchDataset[dict[str, Tensor] | EquipoiseError]):
     """Prepares the rows of a batch in a worker process; what a file broken since then raises is handed on as it is."""
 
     def __init__(self, dataset: Dataset, preprocessing: Preprocessing) -> None:
         self._dataset = dataset
         self._preprocessing = preprocessing
 
-    def __getitem__(self, rows: Any) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor | None] | EquipoiseError:
-        chosen = self._dataset.subset(rows.numpy())
+    def __getitem__(self, rows: Any) -> dict[str, Tensor] | EquipoiseError:
+        prepared = {name: _room((len(rows), *shape)) for name, shape in self._preprocessing.shapes.items()}
         try:
-            prepared = self._preprocessing.transform(chosen)
+            self._preprocessing.fill(self._dataset, rows, {name: value.numpy() for name, value in prepared.items()})
         except EquipoiseError as error:
             return error
-        target = None if chosen.target is None else torch.from_numpy(chosen.target)
-        return (
-            {name: torch.from_numpy(value) for name, value in prepared.items()},
-            {name: torch.from_numpy(value) for name, value in chosen.present.items()},
-            target,
-        )
+        return prepared
+
+
+def _room(shape: tuple[int, ...]) -> Tensor:
+    """A tensor that holds nothing yet; in a worker it is where the main process can read it, so that no batch is copied."""
+    if get_worker_info() is None:
+        return torch.empty(shape, dtype=torch.float32)
+    storage = torch.UntypedStorage._new_shared(torch.float32.itemsize * prod(shape))
+    return torch.empty(0, dtype=torch.float32).set_(storage).view(shape)
 
 
 class _Order:
     """The batches of the next pass over a part; workers that stay alive get a new one for each pass."""
 
-    rows: Sequence[Tensor] = ()
+    def __init__(self, rows: Sequence[Tensor] = ()) -> None:
+        self.rows = rows
 
-    def __iter__(self) -> Iterator[Tensor]:
-        return iter(self.rows)
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        # A worker gets an array through the pipe; for a tensor it would have to ask this process for a piece of memory.
+        return (chosen.numpy() for chosen in self.rows)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -185,7 +191,7 @@ class StreamPart(Part):
 
     def batches(self, rows: Sequence[Tensor], totals: Sequence[int]) -> Iterator[Batch]:
         if self._busy:  # somebody passes over the part inside a pass over it
-            loader = self._loader(list(rows), keep=False)
+            loader = self._loader(_Order(rows), keep=False)
         else:
             # Starting workers takes longer than many a small epoch: they stay, and get a new order.
             self._order.rows = rows
@@ -195,12 +201,13 @@ class StreamPart(Part):
             for chosen, total, prepared in zip(rows, totals, loader, strict=True):
                 if isinstance(prepared, EquipoiseError):
                     raise prepared
-                inputs, present, target = prepared
-                yield Batch(inputs, present, target, chosen, self.complete, total).to(self._device)
+                present = {name: mask.index_select(0, chosen) for name, mask in self.present.items()}
+                target = None if self.target is None else self.target.index_select(0, chosen.to(self._device))
+                yield Batch(prepared, present, target, chosen, self.complete, total).to(self._device)
         finally:
             self._busy = not mine
 
-    def _loader(self, order: Iterable[Tensor], keep: bool) -> DataLoader[Any]:
+    def _loader(self, order: _Order, keep: bool) -> DataLoader[Any]:
         return DataLoader(
             self._rows,
             batch_size=None,
@@ -219,6 +226,7 @@ def make_part(
     loader: str = "auto",
     workers: int = 0,
     graph: SampleGraph | None = None,
+    known: Mapping[str, Tensor] | None = None,
 ) -> Part:
     """Prepare a data set for batches.
 
@@ -229,25 +237,34 @@ def make_part(
         loader: ``memory``, ``stream``, or ``auto``: in memory if the prepared samples take less than half of what is free.
         workers: Worker processes when data are streamed.
         graph: The graph that encoders use, if any do; the samples are then prepared in memory.
+        known: Samples of some modalities, on the device, that were prepared so before; not with a graph.
     """
-    part = _make_part(dataset, preprocessing, device, loader, workers, graph)
+    part = _make_part(dataset, preprocessing, device, loader, workers, graph, known or {})
     if dataset.group is not None:
         part.group = torch.from_numpy(np.unique(dataset.group, return_inverse=True)[1])
     return part
 
 
 def _make_part(
-    dataset: Dataset, preprocessing: Preprocessing, device: torch.device, loader: str, workers: int, graph: SampleGraph | None
+    dataset: Dataset,
+    preprocessing: Preprocessing,
+    device: torch.device,
+    loader: str,
+    workers: int,
+    graph: SampleGraph | None,
+    known: Mapping[str, Tensor],
 ) -> Part:
-    size = len(dataset) * sum(4 * prod(shape) for shape in preprocessing.shapes.values())
+    shapes = {name: shape for name, shape in preprocessing.shapes.items() if name not in known}
+    size = len(dataset) * sum(4 * prod(shape) for shape in shapes.values())
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if graph is None and (loader == "stream" or (loader == "auto" and size > free / 2)):
         return StreamPart(dataset, preprocessing, device, workers)
-    prepared = preprocessing.transform(dataset)
+    prepared = preprocessing.transform(dataset, shapes)
     neighbours: Mapping[str, Neighbours] = {}
     if graph is not None:
         prepared, neighbours = graph.place(prepared, dataset.present)
-    inputs = {name: torch.from_numpy(value).to(device) for name, value in prepared.items()}
+    new = {name: torch.from_numpy(value).to(device) for name, value in prepared.items()}
+    inputs = {name: known[name] if name in known else new[name] for name in preprocessing.shapes}
     present = {name: torch.from_numpy(mask).to(device) for name, mask in dataset.present.items()}
     target = None if dataset.target is None else torch.from_numpy(dataset.target).to(device)
     return MemoryPart(inputs, present, target, {name: value.to(device) for name, value in neighbours.items()})

@@ -118,26 +118,30 @@ class ArrayPreparation:
             clip=options.clip if options.standardize else None,
         )
 
-    def transform(self, raw: NDArray[Any]) -> NDArray[np.float32]:
+    def transform(self, raw: NDArray[Any], prepared: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Prepare raw rows.
 
         Args:
             raw: Rows of shape (samples, *raw sample shape).
+            prepared: Where prepared rows are written, a float32 array of their shape; None for a new one.
 
         Returns:
             Prepared rows of shape (samples, *prepared sample shape).
         """
-        channels = _channels_first(raw, self.layout)
-        prepared = self._of_bytes(channels) if channels.dtype == np.uint8 else self._computed(channels)
+        if prepared is None:
+            prepared = np.empty((len(raw), *self.shape), dtype=np.float32)
+        channels, numbers = _channels_first(raw, self.layout), prepared
         if self.layout == "frames":
-            prepared = np.moveaxis(prepared, 1, 2)
-        return prepared.reshape(len(raw), *self.shape)
+            numbers = np.moveaxis(prepared, 2, 1)
+        elif self.layout == "plain":
+            numbers = prepared[:, None]
+        (self._of_bytes if channels.dtype == np.uint8 else self._of_numbers)(channels, numbers)
+        return prepared
 
-    def _of_bytes(self, channels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """As :meth:`_computed`, in float32: bytes lose nothing by it, none is missing, and pictures are prepared far faster."""
+    def _of_bytes(self, channels: NDArray[np.uint8], numbers: NDArray[np.float32]) -> None:
+        """As :meth:`_of_numbers`, in float32: bytes lose nothing by it, none is missing, and pictures are prepared far faster."""
         along = (slice(None), *[None] * (channels.ndim - 2))
         factor, shift = ((value / self.scale).astype(np.float32)[along] for value in (np.ones_like(self.mean), self.mean))
-        numbers = np.empty(channels.shape, dtype=np.float32)
         step = max(1, _BLOCK // max(1, math.prod(channels.shape[1:])))
         for start in range(0, len(channels), step):  # what stays in the processor's cache takes a fifth of the time
             part = numbers[start : start + step]
@@ -147,19 +151,19 @@ class ArrayPreparation:
         ends = (np.array([[0], [255]]) - self.mean) / self.scale
         if self.clip is not None and np.abs(ends).max() > self.clip:
             np.clip(numbers, -self.clip, self.clip, out=numbers)
-        return numbers
 
-    def _computed(self, channels: NDArray[Any]) -> NDArray[np.float32]:
-        numbers = channels.astype(np.float64)
-        along = (slice(None), *[None] * (numbers.ndim - 2))
-        missing = np.isnan(numbers)
+    def _of_numbers(self, channels: NDArray[Any], numbers: NDArray[np.float32]) -> None:
+        """Write what becomes of channels, of shape (samples, channels, ...), into ``numbers`` of the same shape."""
+        exact = channels.astype(np.float64)
+        along = (slice(None), *[None] * (exact.ndim - 2))
+        missing = np.isnan(exact)
         if missing.any():
-            numbers = np.where(missing, self.fill[along], numbers)
-        numbers -= self.mean[along]
-        numbers /= self.scale[along]
+            exact = np.where(missing, self.fill[along], exact)
+        exact -= self.mean[along]
+        exact /= self.scale[along]
         if self.clip is not None:
-            np.clip(numbers, -self.clip, self.clip, out=numbers)
-        return numbers.astype(np.float32)
+            np.clip(exact, -self.clip, self.clip, out=exact)
+        numbers[...] = exact
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; floats keep all their digits."""

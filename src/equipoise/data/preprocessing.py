@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from math import prod
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,9 @@ from equipoise.data.prepare_table import TablePreparation
 from equipoise.data.prepare_text import TextPreparation
 from equipoise.data.prepare_tokens import TokenizedText
 from equipoise.data.rows import CHUNK, Rows, read_rows
+from equipoise.data.schema import Modality
 from equipoise.data.text import text_form
 from equipoise.errors import DataError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 FORMAT = 1
 
@@ -60,12 +58,15 @@ class Preprocessing:
     options: PreprocessingOptions
 
     @classmethod
-    def fit(cls, train: Dataset, options: PreprocessingOptions | None = None) -> Preprocessing:
+    def fit(
+        cls, train: Dataset, options: PreprocessingOptions | None = None, known: Sequence[Preprocessing] = ()
+    ) -> Preprocessing:
         """Fit on the training part.
 
         Args:
             train: The training samples, and no others.
             options: What to do.
+            known: Others that were fitted on the same samples; what the options say nothing new of is taken from them as it is.
 
         Returns:
             The fitted preprocessing.
@@ -76,18 +77,9 @@ class Preprocessing:
         options = options or PreprocessingOptions()
         fitted: dict[str, Preparation] = {}
         for modality in train.schema.modalities:
-            value, present = train.inputs[modality.name], train.present[modality.name]
-            if not present.any():
-                raise DataError(f"modality {modality.name!r}: no sample of the training part has it")
-            if modality.kind == "tabular":
-                fitted[modality.name] = TablePreparation.fit(modality, value, present, options)
-            elif modality.kind == "text":
-                form = _FORMS[text_form(options.text, modality.name).name]
-                fitted[modality.name] = form.fit(modality, cast("pd.DataFrame", value), present, options)
-            elif modality.kind == "sequence":
-                fitted[modality.name] = SequencePreparation.fit(modality, cast("NDArray[Any]", value), present, options)
-            else:
-                fitted[modality.name] = ArrayPreparation.fit(modality, cast("NDArray[Any]", value), present, options)
+            own = _own(options, modality)
+            same = (item.modalities[modality.name] for item in known if _own(item.options, modality) == own)
+            fitted[modality.name] = next(same, None) or _fit(train, modality, options)
         return cls(fitted, options)
 
     @property
@@ -95,16 +87,32 @@ class Preprocessing:
         """Per modality the shape of one prepared sample; (channels, height, width) for images."""
         return {name: preparation.shape for name, preparation in self.modalities.items()}
 
-    def transform(self, dataset: Dataset) -> dict[str, NDArray[np.float32]]:
+    def transform(self, dataset: Dataset, modalities: Iterable[str] | None = None) -> dict[str, NDArray[np.float32]]:
         """Prepare all samples in memory.
 
         Args:
             dataset: Samples with the schema of the training part.
+            modalities: The modalities that are wanted; all when not given.
 
         Returns:
             Per modality an array of shape (samples, *prepared shape); zeros where a sample lacks the modality.
         """
-        return {name: self._transform(name, dataset.inputs[name], dataset.present[name]) for name in self.modalities}
+        names = self.modalities if modalities is None else modalities
+        prepared = {name: np.empty((len(dataset), *self.modalities[name].shape), dtype=np.float32) for name in names}
+        self.fill(dataset, np.arange(len(dataset)), prepared)
+        return prepared
+
+    def fill(self, dataset: Dataset, rows: NDArray[np.int64], prepared: Mapping[str, NDArray[np.float32]]) -> None:
+        """Prepare some samples into arrays that are there.
+
+        Args:
+            dataset: Samples with the schema of the training part.
+            rows: Numbers of the wanted samples, of shape (chosen,).
+            prepared: Per wanted modality an array of shape (chosen, *prepared shape), whatever it holds; afterwards what
+                :meth:`transform` gives.
+        """
+        for name, place in prepared.items():
+            self._fill(name, dataset.inputs[name], rows, dataset.present[name][rows], place)
 
     def transform_rows(self, modality: str, raw: Any) -> NDArray[np.float32]:
         """Prepare some raw rows of one modality, as :func:`~equipoise.data.rows.read_rows` gives them.
@@ -119,16 +127,20 @@ class Preprocessing:
         transform: Callable[[Any], NDArray[np.float32]] = self.modalities[modality].transform
         return transform(raw)
 
-    def _transform(self, name: str, value: Rows, present: NDArray[np.bool_]) -> NDArray[np.float32]:
-        rows = np.flatnonzero(present)
-        step = max(1, CHUNK // max(1, prod(value.shape[1:]), prod(self.modalities[name].shape)))
-        if len(rows) == len(present) <= step:  # the usual batch needs no copy
-            return self.transform_rows(name, read_rows(value, rows)).astype(np.float32, copy=False)
-        prepared = np.zeros((len(present), *self.modalities[name].shape), dtype=np.float32)
-        for start in range(0, len(rows), step):
-            part = rows[start : start + step]
-            prepared[part] = self.transform_rows(name, read_rows(value, part))
-        return prepared
+    def _fill(
+        self, name: str, value: Rows, rows: NDArray[np.int64], present: NDArray[np.bool_], prepared: NDArray[np.float32]
+    ) -> None:
+        preparation, known = self.modalities[name], np.flatnonzero(present)
+        if len(known) < len(present):
+            prepared[~present] = 0
+        step = max(1, CHUNK // max(1, prod(value.shape[1:]), prod(preparation.shape)))
+        for start in range(0, len(known), step):
+            part = known[start : start + step]
+            raw: Any = read_rows(value, rows[part])
+            if isinstance(preparation, ArrayPreparation) and part[-1] - part[0] < len(part):
+                preparation.transform(raw, prepared[part[0] : part[-1] + 1])  # pictures are large: no copy
+            else:
+                prepared[part] = preparation.transform(raw)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON data; :meth:`from_json` is its inverse, to the last bit."""
@@ -153,3 +165,22 @@ class Preprocessing:
             return cls(modalities, PreprocessingOptions(**value["options"]))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"preprocessing is damaged: {error!r}") from error
+
+
+def _own(options: PreprocessingOptions, modality: Modality) -> tuple[object, ...]:
+    """Return what of the options the preparation of a modality may depend on."""
+    return replace(options, text=None), text_form(options.text, modality.name) if modality.kind == "text" else None
+
+
+def _fit(train: Dataset, modality: Modality, options: PreprocessingOptions) -> Preparation:
+    value: Any = train.inputs[modality.name]
+    present = train.present[modality.name]
+    if not present.any():
+        raise DataError(f"modality {modality.name!r}: no sample of the training part has it")
+    if modality.kind == "tabular":
+        return TablePreparation.fit(modality, value, present, options)
+    if modality.kind == "text":
+        return _FORMS[text_form(options.text, modality.name).name].fit(modality, value, present, options)
+    if modality.kind == "sequence":
+        return SequencePreparation.fit(modality, value, present, options)
+    return ArrayPreparation.fit(modality, value, present, options)

@@ -66,12 +66,14 @@ class ImageDecoder(Decoder):
         mode = "L" if self.colours == "grey" else "RGB"
         with _opened(Path(name)) as image:
             image.draft(mode, (2 * self.size, 2 * self.size))  # a jpg is decoded no larger than it is needed
-            upright = ImageOps.exif_transpose(image)
-            plain = _eight_bits(upright).convert(mode)
-        side = min(plain.size)
-        left, top = ((length - side) // 2 for length in plain.size)
-        square = (left, top, left + side, top + side)
-        return np.asarray(plain.resize((self.size, self.size), Image.Resampling.BILINEAR, box=square))
+            ImageOps.exif_transpose(image, in_place=True)
+            plain = _eight_bits(image)
+            if plain.mode != mode:
+                plain = plain.convert(mode)
+            side = min(plain.size)
+            left, top = ((length - side) // 2 for length in plain.size)
+            square = (left, top, left + side, top + side)
+            return np.asarray(plain.resize((self.size, self.size), Image.Resampling.BILINEAR, box=square))
 
 
 def _opened(path: Path) -> Image:
