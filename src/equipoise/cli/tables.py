@@ -60,9 +60,9 @@ def metrics_table(title: str, metrics: Metrics, alone: Metrics | None = None) ->
     shown = [key for key in _COLUMNS if any(key in values for values in metrics.values())]
     main = main_metric(metrics)
     for key in shown:
-        table.add_column(_COLUMNS[key], justify="right")
+        table.add_column(_COLUMNS[key], justify="right", overflow="fold")
     if alone:
-        table.add_column(f"{_COLUMNS[main]}\nalone", justify="right")
+        table.add_column(f"{_COLUMNS[main]}\nalone", justify="right", overflow="fold")
     for name, values in metrics.items():
         row = [escape(name), *(number(values[key]) for key in shown)]
         if alone:
