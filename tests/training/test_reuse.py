@@ -75,8 +75,10 @@ def test_other_settings_train_their_own(change: dict[str, Any]) -> None:
     assert len(fold.phases) == 6
 
 
-def test_a_run_costs_what_it_would_alone() -> None:
+def test_a_run_costs_what_it_would_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     fold = Fold.of(open_dataset("wisconsin"))
+    keep = fold.phases.keep
+    monkeypatch.setattr(fold.phases, "keep", lambda key, phase: keep(key, dataclasses.replace(phase, seconds=1000.0)))
     options: dict[str, Any] = {"epochs": 3, "device": "cpu", "progress": False}
     first = fit(fold, method="iibalance", **options)
     second = fit(fold, method={"name": "iibalance", "alignment": 0.5}, **options)
@@ -86,7 +88,7 @@ def test_a_run_costs_what_it_would_alone() -> None:
         ("probe mean", "probe error", "probe worst", "train"), 3
     )
     # Three of four phases were not trained again, and yet count.
-    assert second.summary["seconds"] > 0.4 * first.summary["seconds"]
+    assert first.summary["seconds"] < 1000 < 3000 < second.summary["seconds"] < 4000
 
 
 def test_beside_other_methods_nothing_is_taken_over() -> None:
