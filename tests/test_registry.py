@@ -77,3 +77,13 @@ def test_components_are_found_because_their_file_is_there(tmp_path: Path, monkey
     finally:
         for name in set(sys.modules) - before:
             del sys.modules[name]
+
+
+def test_a_package_of_somebody_else_that_is_broken_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_third_party.py").write_text("import nowhere_at_all\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    broken = EntryPoint("triangle", "broken_third_party", "equipoise.shapes")
+    monkeypatch.setattr(equipoise.registry, "entry_points", lambda group: [broken])
+    words = "shape 'triangle': an installed package says that it is in broken_third_party, which cannot be imported "
+    with pytest.raises(ConfigError, match=words + r"\(ModuleNotFoundError: No module named 'nowhere_at_all'\)"):
+        Registry[int]("shape", "equipoise.functional").names()

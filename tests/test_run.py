@@ -84,6 +84,8 @@ def test_encoders_of_your_own(tmp_path: Path) -> None:
     ("encoders", "sentence"),
     [
         ({"scann": Pool()}, "encoders: unknown modality 'scann', did you mean 'scan'"),
+        ({"scan": Pool}, "encoders: expected a module for modality 'scan', found type"),
+        (Pool(), "encoders: expected a mapping from modalities to modules, found Pool"),
         ({"blood": Pool()}, r"encoder of modality 'blood' cannot take samples of shape \(4,\)"),
         ({"scan": nn.Identity()}, r"must give features of shape \(batch, width\), found \(2, 1, 6, 6\) for 2 samples"),
     ],
@@ -92,6 +94,26 @@ def test_encoders_that_do_not_fit(tmp_path: Path, encoders: Mapping[str, nn.Modu
     with pytest.raises(ConfigError, match=sentence):
         train(encoders=encoders, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_what_a_notebook_shows_is_one_line(tmp_path: Path) -> None:
+    run = train(method="ogm", out=tmp_path / "run")
+    reached = run.metrics["fused"]["macro_f1"]
+    assert repr(run) == f"<Run of ogm on data: macro_f1 {reached:.3f} on the test part, in {tmp_path / 'run'}>"
+    assert repr(equipoise.load(tmp_path / "run")) == repr(run)
+    words = f"<Predictions of {SAMPLES} samples, outputs fused, blood, scan, wave; frame() makes a table of them>"
+    assert repr(run.predict(mapping())) == words
+
+
+def test_random_generators_are_left_alone(tmp_path: Path) -> None:
+    """What is drawn after a fit goes on from what was drawn before; else all that follows fits of one seed would be alike."""
+    torch.manual_seed(11)
+    numbers = np.random.get_state()[1].tolist()  # type: ignore[index] # noqa: NPY002 - the global generator is the point
+    train(method="modality_dropout", out=tmp_path / "run")
+    found = torch.rand(3)
+    torch.manual_seed(11)
+    assert torch.equal(found, torch.rand(3))
+    assert np.random.get_state()[1].tolist() == numbers  # type: ignore[index] # noqa: NPY002
 
 
 def test_streaming_equals_memory_bit_for_bit(tmp_path: Path) -> None:

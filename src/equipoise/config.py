@@ -299,8 +299,8 @@ class ModelOptions:
 
     encoder: str | dict[str, Any] | None = option(
         None,
-        help="encoder of all modalities, or of each: mlp, cnn, tcn, gcn, embedding_bag, transformers, or the import path of your "
-        "class (default: by kind)",
+        help="encoder of all modalities, or of each: mlp, cnn, resnet, tcn, gcn, embedding_bag, transformers, or the import path "
+        "of your class (default: by kind)",
     )
     fusion: str | dict[str, Any] | None = option(
         None,

@@ -148,9 +148,13 @@ def _fusion(method: Method, config: FitConfig) -> dict[str, Any]:
 def _described(config: FitConfig, schema: Schema, encoders: Mapping[str, nn.Module] | None) -> dict[str, dict[str, Any]]:
     """Return the full description of each modality's encoder."""
     described = describe_encoders(config.model.encoder, {item.name: item.kind for item in schema.modalities})
-    for name in encoders or {}:
+    if not isinstance(encoders or {}, (Mapping, nn.ModuleDict)):
+        raise ConfigError(f"encoders: expected a mapping from modalities to modules, found {type(encoders).__name__}")
+    for name, module in (encoders or {}).items():
         if name not in described:
             raise ConfigError(f"encoders: unknown modality {name!r}, {suggest(name, described)}")
+        if not isinstance(module, nn.Module):
+            raise ConfigError(f"encoders: expected a module for modality {name!r}, found {type(module).__name__} {module!r}")
     return {**described, **own_encoders(described, encoders)}
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
-from equipoise.errors import ConfigError, suggest
+from equipoise.errors import ConfigError, first_line, suggest
 
 T = TypeVar("T")
 
@@ -67,7 +67,14 @@ class Registry(Generic[T]):
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{self._package}.{module.name}")
         for entry in entry_points(group=f"equipoise.{self.kind}s"):
-            entry.load()
+            try:
+                entry.load()
+            except Exception as error:  # code of somebody else may raise anything
+                owner = f"the package {entry.dist.name}" if entry.dist else "an installed package"
+                words = f"{type(error).__name__}: {first_line(error)}"
+                raise ConfigError(
+                    f"{self.kind} {entry.name!r}: {owner} says that it is in {entry.value}, which cannot be imported ({words})"
+                ) from error
 
     def names(self) -> list[str]:
         """Return all names, sorted."""

@@ -63,6 +63,13 @@ class Run:
     folder: Path | None = None
     log: Sequence[dict[str, Any]] = ()
 
+    def __repr__(self) -> str:
+        # What a notebook shows of it: one line, not every weight and every sample of the split.
+        method, data, metric = self.summary["method"]["name"], self.summary["data"]["name"], self.summary["metric"]
+        value = self.metrics.get("fused", {}).get(metric)
+        reached = "" if value is None else f": {metric} {value:.3f} on the test part"
+        return f"<Run of {method} on {data}{reached}{'' if self.folder is None else f', in {self.folder}'}>"
+
     @property
     def is_main(self) -> bool:
         """Whether this process is the one that speaks to people; the others of a distributed run stay silent."""

@@ -87,7 +87,7 @@ def test_unknown_modality(folder: Path, refused: Callable[..., str]) -> None:
 
 def test_ids_that_repeat(folder: Path, refused: Callable[..., str]) -> None:
     change(folder / "blood.csv", cell(3, "patient", "p04"))
-    assert refused(folder) == "study/blood.csv: column 'patient': id 'p04' repeats (1 ids do), expected one row per sample"
+    assert refused(folder) == "study/blood.csv: column 'patient': id 'p04' repeats, expected one row per sample"
 
 
 def test_ids_that_match_no_sample(folder: Path, refused: Callable[..., str]) -> None:
@@ -128,7 +128,7 @@ def test_one_class_only(tmp_path: Path, refused: Callable[..., str]) -> None:
 def test_a_class_of_too_few_samples(tmp_path: Path, refused: Callable[..., str]) -> None:
     table = write_table(tmp_path / "wide.csv")
     change(table, cell(0, "label", "d"))
-    assert refused(table) == "wide: class 'd' has 1 samples, expected at least 3 for a train, a validation and a test part"
+    assert refused(table) == "wide: class 'd' has 1 sample, expected at least 3 for a train, a validation and a test part"
 
 
 @pytest.mark.parametrize("value", ["", "nan", "inf"])
@@ -136,7 +136,7 @@ def test_a_target_that_is_missing_or_not_finite(tmp_path: Path, refused: Callabl
     table = write_table(tmp_path / "wide.csv")
     change(table, lambda frame: frame.assign(label=["1", "2", "3"] * 20))
     change(table, cell(4, "label", value))
-    assert refused(table) == "wide.csv: column 'label': 1 of 60 samples have no label: '4'"
+    assert refused(table) == "wide.csv: column 'label': 1 of 60 samples have no label: '4'; leave these rows out"
 
 
 def test_a_target_of_real_numbers(tmp_path: Path, refused: Callable[..., str]) -> None:
@@ -159,7 +159,7 @@ def test_a_sample_that_has_no_modality(tmp_path: Path, refused: Callable[..., st
         return frame
 
     change(table, empty)
-    assert refused(table) == "wide.csv: 1 samples have no modality at all: '7'"
+    assert refused(table) == "wide.csv: 1 samples have no modality at all: '7'; to leave them out, set skip_damaged"
 
 
 def test_text_where_numbers_are_expected(folder: Path, refused: Callable[..., str]) -> None:
@@ -186,7 +186,7 @@ def test_a_group_on_both_sides(tmp_path: Path, refused: Callable[..., str]) -> N
 def test_too_few_groups(tmp_path: Path, refused: Callable[..., str]) -> None:
     table = write_table(tmp_path / "wide.csv", video=[f"v{number % 2}" for number in range(SAMPLES)])
     assert refused(table, "--group", "video") == (
-        "wide: there are 2 groups, expected at least 3 for a train, a validation and a test part"
+        "wide: found 2 groups, expected at least 3 for a train, a validation and a test part"
     )
 
 

@@ -48,7 +48,10 @@ from tests.end_to_end.harness import call
             "encoder of modality 'worst': encoder cnn needs samples of shape (channels, samples), (channels, height, width) or "
             "(frames, channels, height, width), found shape (10,)",
         ),
-        (["--modalities", "{a: ["], "option modalities: '{a: [' is not YAML"),
+        (
+            ["--modalities", "{a: ["],
+            "option modalities: '{a: [' is not YAML (expected the node content, but found '<stream end>')",
+        ),
         (["--device", "gpu"], "device = 'gpu' is not valid, expected auto, cpu, cuda or cuda:0"),
         (["--folds", "1"], "option: folds = 1 is no cross-validation, expected 0 for one split or at least 2"),
         (["--folds", "5", "--fold", "5"], "option: fold = 5 is out of range, there are 5 splits, counted from 0"),
@@ -72,7 +75,9 @@ def test_cuda_without_cuda(tmp_path: Path) -> None:
     ("content", "sentence"),
     [
         ("epochs: [1\n", "FILE, line 2: this is not YAML (expected ',' or ']', but got '<stream end>')"),
-        ("\tepochs: 1\n", "FILE, line 1: this is not YAML (found character '\\t' that cannot start any token)"),
+        ("\tepochs: 1\n", "FILE, line 1: this is not YAML (a tab stands where blanks are expected)"),
+        ("epochs: 1\nepochs: 2\n", "FILE, line 2: this is not YAML (key 'epochs' is stated twice)"),
+        ("seed: 2024-13-45\n", "FILE: this is not YAML (month must be in 1..12)"),
         ("- epochs\n", "FILE: expected a mapping of options, found list"),
         ("1: 2\n", "FILE: expected a mapping of options, found dict"),
         ("epohs: 1\n", "FILE: unknown option 'epohs', did you mean 'epochs'?"),
@@ -81,6 +86,7 @@ def test_cuda_without_cuda(tmp_path: Path) -> None:
         ("method: [ogm]\n", "method: expected a name or a mapping with a name, found ['ogm']"),
         ("method: {name: ogm, alhpa: 1}\n", "method ogm: unknown option 'alhpa', did you mean 'alpha'?"),
         ("encoder: {wosrt: {name: mlp}}\n", "encoder: unknown modality 'wosrt', did you mean 'worst'?"),
+        ("encoder: {wosrt: my_nets.Bands}\n", "encoder: unknown modality 'wosrt', did you mean 'worst'?"),
         (
             "x: !!python/object/apply:os.getcwd []\n",
             "FILE, line 1: this is not YAML (could not determine a constructor for the tag",
@@ -96,10 +102,13 @@ def test_mistakes_in_a_configuration_file(tmp_path: Path, content: str, sentence
 
 def test_a_configuration_file_that_cannot_be_read(tmp_path: Path) -> None:
     found = call("fit", "wisconsin", "--config", tmp_path / "c.yaml", "--out", tmp_path / "run").error()
-    assert found == f"{tmp_path / 'c.yaml'}: there is no such configuration file"
+    assert found == f"cannot read the configuration file {tmp_path / 'c.yaml'}: no such file"
     (tmp_path / "c.yaml").write_bytes(b"\xff\xfe")
     found = call("fit", "wisconsin", "--config", tmp_path / "c.yaml", "--out", tmp_path / "run").error()
-    assert found.startswith(f"{tmp_path / 'c.yaml'}: the configuration file cannot be read (")
+    assert found == f"{tmp_path / 'c.yaml'}: the configuration file is not UTF-8 (byte 0xff)"
+    assert call("fit", "wisconsin", "--config", tmp_path, "--out", tmp_path / "run").error() == (
+        f"cannot read the configuration file {tmp_path}: it is a folder, expected a file"
+    )
 
 
 def test_what_a_command_needs() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.sparse import csr_array
 
 from equipoise.config import ReadOptions
 from equipoise.data.sources import open_dataset
@@ -91,6 +92,10 @@ def test_stated_modalities() -> None:
         ({"c": np.full((6, 2), np.nan)}, "modality 'c': no sample has it"),
         ({"c": np.array(3.0)}, "'c' is a single value"),
         ({"c": [[1, 2], [3]]}, "'c' cannot be made an array"),
+        ({"c": csr_array(np.eye(6))}, "'c' is a sparse matrix, expected an array, a table or a tensor"),
+        ({"c": torch.eye(6).to_sparse()}, "'c' is a sparse matrix"),
+        ({"c": pd.DataFrame(np.eye(6, 2), columns=pd.MultiIndex.from_tuples([("u", "v"), ("u", "w")]))}, "names of 2 levels"),
+        ({"": np.eye(6)}, "one of the arrays has an empty name"),
         ({"c": np.ones((6, 0))}, "modality 'c' has samples of shape .0,., which hold no value"),
         ({"c": np.full((6, 2), "2020-01-01", dtype="datetime64[D]")}, "modality 'c' holds values of type datetime64"),
         ({"c": np.full((6, 2, 2), "x")}, "modality 'c' holds values of type <U1"),
@@ -115,6 +120,8 @@ def test_bad_options() -> None:
         open_dataset(arrays(), ReadOptions(modalities={"a": {"kind": "image"}}))
     with pytest.raises(DataError, match="has no id column 'idd'"):
         open_dataset(arrays(), ReadOptions(id="idd"))
+    with pytest.raises(DataError, match=r"the target 'target' has shape .6, 2, 2., expected .samples,. or .samples, outputs."):
+        open_dataset({"a": np.eye(6)}, target=np.zeros((6, 2, 2)))
     with pytest.raises(DataError, match="target is given twice"):
         open_dataset(arrays(), ReadOptions(target="y"), target=[0] * 6)
 

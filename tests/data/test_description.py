@@ -65,3 +65,18 @@ def test_keys_of_another_layout(tmp_path: Path) -> None:
         describe_source(None, ReadOptions(modalities={"a": {"file": "x"}}), ("key", "kind"))
     with pytest.raises(DataError, match="a: options say how media files are decoded, and data of this layout hold none"):
         describe_source(None, ReadOptions(modalities={"a": {"options": {"size": 8}}}), ("key", "kind"))
+
+
+@pytest.mark.parametrize("file", ["../other/a.npy", "/other/a.npy", "b/../../a.npy"])
+def test_a_file_outside_of_the_folder_is_stated_by_an_option_alone(tmp_path: Path, file: str) -> None:
+    with pytest.raises(DataError, match=r"dataset\.yaml: modality 'a': file '.*' leads out of .*stated by the option modalities"):
+        describe(tmp_path, f"modalities: {{a: {{file: {file}}}}}\n")
+    stated = describe_source(tmp_path, ReadOptions(modalities={"a": {"file": file}}), ALL)
+    assert stated.modalities == {"a": Stated(file=file)}
+    describe(tmp_path, "modalities: {a: {file: b/../a.npy}}\n")
+
+
+def test_a_description_that_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "dataset.yaml").mkdir()
+    with pytest.raises(DataError, match=r"dataset\.yaml is a folder, expected YAML"):
+        describe_source(tmp_path, ReadOptions(), ALL)

@@ -209,3 +209,31 @@ def test_name_that_no_module_can_have(folder: Path) -> None:
     np.save(folder / "rna.v2.npy", np.eye(12))
     with pytest.raises(DataError, match=r"modality 'rna\.v2': a name may have letters"):
         open_dataset(folder)
+
+
+def test_what_looks_like_data_and_is_not_read_is_told(folder: Path) -> None:
+    assert open_dataset(folder).schema.notes == ()
+    ids = pd.read_csv(folder / "labels.csv")["patient"]
+    for path in ("notes.md", "proteins.xlsx", "more.CSV", f"slides/{ids[0]}.tiff", "code/train.py"):
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).write_bytes(b"x")
+    first, second, third = open_dataset(folder).schema.notes
+    assert first == f"{folder}: more.CSV is not read, expected modalities ending in .csv, .tsv, .parquet, .npy, .npz"
+    assert second.startswith(f"{folder}: proteins.xlsx is not read")
+    assert third.startswith(f"{folder}: slides is not read, expected modalities of files ending in .wav, ")
+    (folder / "dataset.yaml").write_text("modalities: {blood: {}}")
+    assert open_dataset(folder).schema.notes == ()
+
+
+def test_a_stated_file_of_another_kind(folder: Path) -> None:
+    (folder / "notes.md").write_text("x")
+    (folder / "dataset.yaml").write_text("modalities: {notes: {file: notes.md}}")
+    with pytest.raises(DataError, match=r"modality 'notes' has the file 'notes\.md', expected one ending in \.csv, "):
+        open_dataset(folder)
+
+
+def test_ids_that_lost_their_zeros_are_shown_beside_those_of_the_samples(tmp_path: Path) -> None:
+    pd.DataFrame({"id": ["001", "002"] * 2, "label": [0, 1] * 2}).drop_duplicates().to_csv(tmp_path / "labels.csv", index=False)
+    pd.DataFrame({"id": [1, 2], "x": [0.5, 1]}).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(DataError, match=r"2 of its 2 ids are not among .*: '1', '2'; samples are called '001', '002'"):
+        open_dataset(tmp_path)

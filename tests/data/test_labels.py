@@ -89,7 +89,7 @@ def test_groups() -> None:
 
 
 def test_ids() -> None:
-    with pytest.raises(DataError, match=r"here: id 'b' repeats .1 ids do."):
+    with pytest.raises(DataError, match="here: id 'b' repeats, expected one row per sample"):
         check_ids(np.array(["a", "b", "b"]), "here")
     with pytest.raises(DataError, match="here: row 2 has no id"):
         check_ids(np.array(["a", ""]), "here")

@@ -109,6 +109,10 @@ def test_videos_in_a_folder(tmp_path: Path) -> None:
     raw = data.inputs["clip"][np.arange(6)].astype(np.float64)
     expected = (raw - raw.mean((0, 1, 2, 3))) / raw.std((0, 1, 2, 3))
     np.testing.assert_allclose(prepared, expected.transpose(0, 1, 4, 2, 3), rtol=1e-5)
+    for frame in (tmp_path / "clip/v3").iterdir():
+        frame.unlink()
+    with pytest.raises(DataError, match=r"modality 'clip': 1 of 6 files cannot be used: .*v3 \(holds no frames"):
+        open_dataset(tmp_path, stated(**options))
 
 
 def test_what_is_described_reads_the_same(media: Path, tmp_path: Path) -> None:
@@ -249,6 +253,8 @@ def test_a_root_elsewhere(media: Path, tmp_path: Path) -> None:
     assert equal(open_dataset(table, ReadOptions(root=str(media))), data)
     with pytest.raises(DataError, match=r"21 of 21 files cannot be used: .* and 16 more"):
         open_dataset(table)
+    with pytest.raises(ConfigError, match=r"option: root = 'nowhere' is no folder"):
+        open_dataset(table, ReadOptions(root="nowhere"))
 
 
 def test_a_root_of_the_description(media: Path, tmp_path: Path) -> None:

@@ -53,7 +53,9 @@ def test_parquet_index_becomes_a_column(tmp_path: Path) -> None:
     [
         ("t.csv", b"", "is empty, expected a csv table"),
         ("t.csv", b"a,b\n", "has no rows"),
-        ("t.csv", b"a,b\n1,2\n1,2,3\n", "cannot be read as a csv table"),
+        ("t.csv", b"a,b\n1,2\n1,2,3\n", "cannot be read as a csv table: line 3 has 3 values, expected 2"),
+        ("t.csv", b'a,b\n1,2\n"1,2', "a quotation mark in row 2 is never closed"),
+        ("t.csv", b"\0" * 9, "holds bytes of value zero, expected a csv table in UTF-8"),
         ("t.csv", b"a,b\n1,2,3\n1,2,3\n", "cannot be read as a csv table"),
         ("t.csv", b"a,a\n1,2\n", "column 'a' occurs twice"),
         ("t.csv", b"a;b\n1;2\n", "is not separated by ','"),
@@ -166,3 +168,10 @@ def test_mislabelled_arrays(tmp_path: Path) -> None:
         np.save(file, np.ones(2))
     with pytest.raises(DataError, match=r"rename it to b\.npy"):
         read_archive(tmp_path / "b.npz")
+
+
+def test_an_array_that_was_cut_off(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones((50, 4)))
+    (tmp_path / "a.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:300])
+    with pytest.raises(DataError, match=r"a\.npy cannot be read as an npy array: the file was cut off"):
+        read_array(tmp_path / "a.npy")

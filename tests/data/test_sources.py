@@ -161,3 +161,16 @@ def test_the_schema_needs_no_heavy_import() -> None:
 def test_names_with_a_meaning_of_their_own_are_refused(name: str) -> None:
     with pytest.raises(DataError, match=f"modality '{name}'.*state another name"):
         open_dataset({name: np.eye(4), "b": np.ones((4, 2))}, target=[0, 1, 0, 1])
+
+
+def test_arrays_of_one_value_per_sample_are_no_modality() -> None:
+    with pytest.raises(DataError, match=r"data: no modality found; 'age' has one value per sample: state"):
+        open_dataset({"age": np.arange(9.0)}, target=[0, 1, 2] * 3)
+
+
+def test_a_list_of_arrays_of_different_shapes() -> None:
+    ragged = [np.zeros(size % 3 + 1) for size in range(9)]
+    with pytest.raises(
+        DataError, match=r"'walk' cannot be made an array: its items have shapes such as \(1,\), \(2,\); expected"
+    ):
+        open_dataset({"walk": ragged}, target=[0, 1, 2] * 3)

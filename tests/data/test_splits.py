@@ -130,7 +130,7 @@ def test_impossible_divisions(make: Make) -> None:
         make_splits(make(["a"] * 10 + ["b"] * 2))
     with pytest.raises(DataError, match="data: class 'b' has 4 samples, expected at least 5 for 5 folds"):
         make_splits(make(["a"] * 10 + ["b"] * 4), SplitOptions(folds=5))
-    with pytest.raises(DataError, match="data: there are 4 groups, expected at least 5 for 5 folds"):
+    with pytest.raises(DataError, match="data: found 4 groups, expected at least 5 for 5 folds"):
         make_splits(grouped([0, 1] * 10, list("abcd") * 5), SplitOptions(folds=5))
     with pytest.raises(DataError, match="column 'split' names no labelled test sample"):
         make_splits(make([0, 1] * 3, split=["train", "val"] * 3))

@@ -96,3 +96,13 @@ def test_ids(table: Path) -> None:
         open_dataset(table, ReadOptions(id="id"))
     with pytest.raises(DataError, match=r"wide\.csv has no id column 'idd', did you mean 'id'"):
         open_dataset(table, ReadOptions(id="idd"))
+
+
+def test_categories_that_differ_in_most_samples_are_told(tmp_path: Path) -> None:
+    days = pd.date_range("2024-01-01", periods=40).strftime("%Y-%m-%d")
+    table = pd.DataFrame({"a_day": days, "a_ward": ["n", "s"] * 20, "a_x": np.arange(40.0), "label": [0, 1] * 20})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    (note,) = open_dataset(tmp_path / "t.csv", ReadOptions(modalities={"a": {"prefix": "a_"}})).schema["a"].notes
+    assert note.endswith("modality 'a': 'a_day' differs in most samples, so that its categories tell nothing about others")
+    stated = ReadOptions(modalities={"a": {"prefix": "a_", "categorical": ["a_day"]}})
+    assert open_dataset(tmp_path / "t.csv", stated).schema["a"].notes == ()

@@ -211,5 +211,5 @@ def test_there_must_be_something_to_learn() -> None:
     never = np.stack([np.arange(40) % 2, np.zeros(40)], 1)
     with pytest.raises(DataError, match="label 'target_1' is 0 in all samples of the training part, expected both 0 and 1"):
         make_splits(dataset(never))
-    with pytest.raises(DataError, match="there are 2 samples, expected at least 3"):
+    with pytest.raises(DataError, match="found 2 samples, expected at least 3"):
         make_splits(dataset(np.array([1.0, 2.0]), "regression"))

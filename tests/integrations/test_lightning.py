@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from equipoise.errors import ConfigError
+from equipoise.errors import ConfigError, RunError
 from equipoise.integrations.lightning import Balanced
 from equipoise.integrations.loop import Balancer
 from tests.contract.harness import CLASSES, NAMES, assert_same, toy_part, weights
@@ -137,6 +137,54 @@ def test_bad_trainers(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="configure_optimizers: expected one optimizer, found 2"):
         train(Two(), tmp_path / "two")
+
+    class Automatic(type(make())):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.automatic_optimization = True
+
+    with pytest.raises(ConfigError, match="automatic_optimization = True: a method makes the updates itself, expected False"):
+        train(Automatic(), tmp_path / "automatic")
+
+
+def test_bad_classes() -> None:
+    with pytest.raises(ConfigError, match="class Last: Balanced comes after LightningModule, expected it as the first base"):
+
+        class Last(lightning.LightningModule, Balanced):  # type: ignore[misc, name-defined]
+            pass
+
+    class Misspelt(type(make())):  # type: ignore[misc]
+        def balancing(self) -> dict[str, Any]:
+            return {"method": "ogm", "encoders": self.encodres}
+
+    with pytest.raises(ConfigError, match=r"Misspelt\.balancing: 'Misspelt' object has no attribute 'encodres'"):
+        _ = Misspelt().balancer
+
+
+@pytest.mark.parametrize("method", ["ogm", "joint_unimodal", "aug"])
+def test_a_checkpoint_predicts_without_a_fit(method: str, tmp_path: Path) -> None:
+    """In a module that was loaded from it, in a test by it, and after a fit that went on from there."""
+    options = {"method": method, "fusion": None} if method == "aug" else {"method": method}
+    net = make(**options)
+    trainer = train(net, tmp_path, 1)
+    said = net.balancer.predict(samples()[0])
+    other = make(**options)
+    with contextlib.redirect_stderr(io.StringIO()):
+        trainer.validate(other, loader(), ckpt_path=tmp_path / "epoch=0.ckpt", weights_only=True, verbose=False)
+    assert_same({"": other.balancer.predict(samples()[0]).logits}, {"": said.logits})
+    last = train(net, tmp_path / "longer", 3)
+    assert not torch.equal(net.balancer.predict(samples()[0]).logits, said.logits)
+    with contextlib.redirect_stderr(io.StringIO()):
+        last.validate(net, loader(), ckpt_path=tmp_path / "epoch=0.ckpt", weights_only=True, verbose=False)
+    again = net.balancer.predict(samples()[0])
+    assert_same({"": again.logits, **again.unimodal}, {"": said.logits, **said.unimodal})
+    loaded = type(net).load_from_checkpoint(tmp_path / "epoch=0.ckpt", map_location="cpu", weights_only=True)
+    assert_same({"": loaded.balancer.predict(samples()[0]).logits}, {"": said.logits})
+
+
+def test_a_checkpoint_without_a_method() -> None:
+    with pytest.raises(RunError, match="the checkpoint holds no state of a method"):
+        make().on_load_checkpoint({"state_dict": {}})
 
 
 def test_example(capsys: pytest.CaptureFixture[str]) -> None:

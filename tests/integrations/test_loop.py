@@ -376,7 +376,9 @@ def wrong(**options: Any) -> dict[str, Any]:
         (wrong(method="umt"), "method umt trains in several phases, which a loop of your own cannot follow; expected one of"),
         (wrong(method="valuation"), "method valuation says how often samples are drawn, which"),
         (wrong(method="msl"), "method msl looks at whole parts of the data, expected the argument validation"),
-        (wrong(method="lfm"), "expected the argument train and validation"),
+        (wrong(method="lfm"), "expected the arguments train and validation"),
+        (wrong(encoders=[nn.Linear(6, 3)]), "encoders: expected a mapping from modalities to modules, found list"),
+        (wrong(encoders={}), "encoders: expected at least one modality, found none"),
         (wrong(method="mla"), "method mla has a fusion of its own, entropy_gate; leave fusion out"),
         (wrong(classes=None), "expected either classes, a number, or task"),
         (wrong(task=Classification(3)), "expected either classes, a number, or task"),
@@ -402,6 +404,10 @@ def wrong(**options: Any) -> dict[str, Any]:
             wrong(method="msl", validation=({"alpha": torch.zeros(2, 6), "beta": torch.zeros(3, 5)}, torch.zeros(2))),
             "validation: expected one row per sample .* found alpha 2, beta 3, target 2",
         ),
+        (
+            wrong(method="msl", validation=({"alpha": torch.zeros(2, 6), "beta": torch.zeros(2, 5)}, torch.zeros(2))),
+            r"validation: target: found torch.float32 of shape \(2,\), expected class codes",
+        ),
     ],
 )  # fmt: skip
 def test_bad_arguments(options: dict[str, Any], words: str) -> None:
@@ -426,8 +432,17 @@ def test_bad_steps() -> None:
         balancer.start_epoch()
     with pytest.raises(DataError, match="modality 'beta': expected alpha, beta, found inputs of alpha"):
         balancer.step({"alpha": inputs["alpha"]}, target)
-    with pytest.raises(DataError, match="modality 'gamma': expected alpha, beta"):
-        balancer.step(inputs, target, present={"gamma": target > 0})
+    for batch, words in [
+        ((inputs, target, {"gamma": target > 0}), "present: unknown modality 'gamma', choose from: alpha, beta"),
+        ((inputs, target, {"beta": target}), "present of modality 'beta': expected booleans, found torch.int64"),
+        ((inputs, target, {"beta": target[:5] > 0}), "present of modality 'beta': 5 rows, expected 48 as in modality 'alpha'"),
+        (((inputs["alpha"], inputs["beta"]), target, None), "inputs: expected a mapping from modalities to tensors, found tuple"),
+        (({**inputs, "alpha": inputs["alpha"].numpy()}, target, None), "modality 'alpha': expected a tensor, found ndarray"),
+        ((inputs, target.tolist(), None), "target: expected a tensor, found list"),
+        (({name: value[:0] for name, value in inputs.items()}, target[:0], None), "the batch has no samples"),
+    ]:
+        with pytest.raises(DataError, match=words):
+            balancer.step(batch[0], batch[1], present=batch[2])  # type: ignore[arg-type]
     with pytest.raises(DataError, match="target: 3 rows, expected 48 as in modality 'alpha'"):
         balancer.step(inputs, target[:3])
     with pytest.raises(ConfigError, match="autocast to float16"), torch.autocast("cpu", torch.float16):
@@ -441,8 +456,35 @@ def test_bad_steps() -> None:
     indexed, _ = made(Net(), "mwam", train=(inputs, target))
     with indexed.epoch(), pytest.raises(DataError, match="method mwam needs index"):
         indexed.step(inputs, target)
-    with pytest.raises(RunError, match="the state is that of method"):
-        balancer.load_state_dict(indexed.state_dict())
+
+
+def test_targets_that_the_task_does_not_know() -> None:
+    """Numbers of shape (samples,) would silently be compared with the logits of all other samples."""
+    inputs, target = two()
+    numbers = target.float()
+    for task, given, words in [
+        (Classification(CLASSES), numbers, r"torch.float32 of shape \(48,\), expected class codes: torch.int64 of shape"),
+        (Classification(CLASSES), target[:, None], r"torch.int64 of shape \(48, 1\), expected class codes"),
+        (Classification(CLASSES), target + 1, f"found class code {CLASSES}, expected 0 to {CLASSES - 1}"),
+        (Classification(CLASSES), target - 1, f"found class code -1, expected 0 to {CLASSES - 1}"),
+        (Multilabel(CLASSES), target, rf"found shape \(48,\), expected \(samples, {CLASSES}\) for multilabel"),
+        (Regression([0.0] * CLASSES, [1.0] * CLASSES), numbers, rf"found shape \(48,\), expected \(samples, {CLASSES}\)"),
+    ]:
+        balancer, _ = made(Net(), classes=None, task=task)
+        with balancer.epoch(), pytest.raises(DataError, match=f"^target: .*{words}"):
+            balancer.step(inputs, given)
+
+
+def test_states_of_something_else() -> None:
+    balancer, _ = made(Net(), "joint_unimodal")
+    with pytest.raises(RunError, match=r"the state is that of method {'name': 'joint'}, expected {'name': 'joint_unimodal'"):
+        balancer.load_state_dict(made(Net(), "joint")[0].state_dict())
+    with pytest.raises(RunError, match=r"not the state of a Balancer, expected what state_dict\(\) returned"):
+        balancer.load_state_dict({})
+    state = balancer.state_dict()
+    renamed = {name.replace("beta", "gamma"): value for name, value in state["modules"].items()}
+    with pytest.raises(RunError, match=r"that of other modalities, widths of features or classes: .*Missing key.*beta"):
+        balancer.load_state_dict({**state, "modules": renamed})
 
 
 def test_two_processes_give_the_weights_of_one(tmp_path: Path) -> None:

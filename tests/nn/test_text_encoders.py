@@ -276,7 +276,7 @@ def test_models_of_images(tmp_path: Path) -> None:
     ("options", "sentence"),
     [
         ({}, "encoder transformers: model is missing, expected the folder of a model|needs a tokenizer"),
-        ({"model": "nowhere/at_all"}, "the tokenizer nowhere/at_all is not a folder here, and by this name it cannot be loaded"),
+        ({"model": "nowhere/at_all"}, "the tokenizer nowhere/at_all is neither a folder here nor in the local cache"),
         ({"model": "{bert}", "pooling": "max"}, "pooling = 'max' is not valid, expected mean or cls"),
         ({"model": "{bert}", "poling": "cls"}, "unknown option 'poling', did you mean 'pooling'"),
     ],

@@ -12,13 +12,12 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from equipoise.benchmark.executors import Sources
 from equipoise.benchmark.jobs import Job, Source, described_methods, plan
 from equipoise.config import FitConfig, option_sections
 from equipoise.errors import ConfigError, suggest
 from equipoise.tasks import main_metric
+from equipoise.yaml_text import NotYaml, parse_yaml
 
 _OWN = ("data", "methods", "encoders", "seeds", "search")
 
@@ -165,11 +164,13 @@ def load_suite(name: str) -> dict[str, Any]:
     """
     place = _builtin(name) if _builtin(name).is_file() else Path(name)
     try:
-        value = yaml.safe_load(place.read_text(encoding="utf-8"))
+        value = parse_yaml(place.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{name}: the suite cannot be read ({error.strerror})") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name}: this is not YAML ({getattr(error, 'problem', error)})") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{name}: the suite is not UTF-8 (byte 0x{error.object[error.start]:02x})") from None
+    except NotYaml as error:
+        raise ConfigError(f"{name}: this is not YAML ({error})") from None
     if not isinstance(value, dict):
         raise ConfigError(f"{name}: expected a mapping with data and methods, found {type(value).__name__}")
     return value

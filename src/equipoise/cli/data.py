@@ -112,7 +112,9 @@ def _describe(dataset: Dataset, console: Console) -> None:
             console.print(f"{key}: {words}", highlight=False, markup=False, soft_wrap=True)
     if found["groups"]:
         console.print(f"groups: {found['groups']}", highlight=False)
-    if found["unlabelled"]:
+    if not dataset.schema.target:
+        console.print("target: none is stated; state it by --target or in dataset.yaml", highlight=False, soft_wrap=True)
+    elif found["unlabelled"]:
         console.print(f"without a label: {found['unlabelled']}", highlight=False)
     console.print("\n[dim]# the same as dataset.yaml; put it beside the data to correct it[/dim]")
     print(describe_yaml(dataset))

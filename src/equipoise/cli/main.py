@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from typing import NoReturn
 
 from equipoise._version import __version__
 from equipoise.cli.options import add_options, separate
-from equipoise.errors import ConfigError, EquipoiseError, suggest
+from equipoise.errors import ConfigError, EquipoiseError, first_line, suggest
 
 
 class _Parser(argparse.ArgumentParser):
@@ -275,17 +276,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 on success, 2 for a mistake in the input, 130 when interrupted.
     """
     try:
-        return _dispatch(sys.argv[1:] if argv is None else argv)
+        code = _dispatch(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()  # what cannot be written is told here and not by the interpreter as it ends
+        return code
     except EquipoiseError as error:
         print(f"error: {error}", file=sys.stderr)
         return 130 if type(error).__name__ == "Interrupted" else 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except MemoryError as error:
+        print(f"error: there is not enough memory: {first_line(error)}", file=sys.stderr)
+        return 2
     except BrokenPipeError:
         # The reader of our output (head, less) has gone; there is nobody left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_output()
         return 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _give_up_output()
+        print("error: the output cannot be written: the disk is full", file=sys.stderr)
+        return 2
+
+
+def _give_up_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from typing import Any
 
 from equipoise.config import SECTIONS, component
 from equipoise.errors import ConfigError, suggest
+from equipoise.files import os_errors
+from equipoise.yaml_text import NotYaml, parse_yaml
 
 COMPONENTS = ("method", "encoder", "fusion", "graph", "modalities", "augment", "text")
 """Options that have options of their own: ``--method.alpha 0.5``, ``--encoder.image.width 32``."""
@@ -80,18 +82,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: It is missing, not YAML, or not a mapping of options.
     """
-    import yaml
-
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: there is no such configuration file") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: the configuration file cannot be read ({error})") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path}{place}: this is not YAML ({getattr(error, 'problem', error)})") from error
+        with os_errors("read the configuration file", path, ConfigError):
+            value = parse_yaml(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: the configuration file is not UTF-8 (byte 0x{error.object[error.start]:02x})") from error
+    except NotYaml as error:
+        place = "" if error.line is None else f", line {error.line}"
+        raise ConfigError(f"{path}{place}: this is not YAML ({error.problem})") from error
     if value is None:  # an empty file states no options
         return {}
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
@@ -174,8 +172,6 @@ def gather(arguments: argparse.Namespace, unknown: Sequence[str]) -> dict[str, A
     Raises:
         ConfigError: An option is unknown, has no value, or the configuration file cannot be read.
     """
-    import yaml
-
     names: list[str] = getattr(arguments, "options", [])
     config = getattr(arguments, "config", None)
     options = read_yaml(Path(config)) if config else {}
@@ -187,9 +183,9 @@ def gather(arguments: argparse.Namespace, unknown: Sequence[str]) -> dict[str, A
         value = stated.get(name)
         if isinstance(value, str) and (name == "modalities" or value.startswith("[")):
             try:
-                stated[name] = yaml.safe_load(value)
-            except yaml.YAMLError as error:
-                raise ConfigError(f"option {name}: {value!r} is not YAML") from error
+                stated[name] = parse_yaml(value)
+            except NotYaml as error:
+                raise ConfigError(f"option {name}: {value!r} is not YAML ({error.problem})") from error
     for name, value in dotted(unknown, names).items():
         # --encoder.image cnn beside --encoder mlp; --method.alpha beside --method ogm
         stated[name] = merge(stated[name], value) if name in stated else value

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from equipoise.data.columns import LARGEST, clean_table, few, infinite_entry
+from equipoise.data.columns import LARGEST, clean_table, few, infinite_entry, scattered
 from equipoise.data.dataset import Dataset
 from equipoise.data.description import Description, Stated
 from equipoise.data.labels import Roles, check_ids, read_group, read_split
@@ -101,7 +101,7 @@ def assemble(raw: Raw, stated: Description, *, labelled: bool, schema: Schema | 
     if nothing.any():
         words = f"{raw.place}: {int(nothing.sum())} samples have no modality at all: {few(raw.ids[nothing])}"
         if not stated.media.skip_damaged or nothing.all():
-            raise DataError(words)
+            raise DataError(words + ("" if nothing.all() else "; to leave them out, set skip_damaged"))
         tell(f"{words}; they are left out")
     split = group = None
     if raw.roles.split:
@@ -149,7 +149,9 @@ def _wanted(raw: Raw, schema: Schema | None) -> dict[str, Modality | None]:
     """The modalities of the result, with what a trained run expects of each."""
     if schema is None:
         if not raw.inputs:
-            raise DataError(f"{raw.place}: no modality found")
+            left = [name for name in raw.columns if name not in raw.roles.names and name != raw.id]
+            hint = f"; {few(left)} has one value per sample: state those that make a modality by modalities" if left else ""
+            raise DataError(f"{raw.place}: no modality found{hint}")
         return dict.fromkeys(raw.inputs)
     if not set(schema.names) & set(raw.inputs):
         found = few(raw.inputs) if raw.inputs else "none"
@@ -196,7 +198,13 @@ def _modality(
                 numeric=() if expected is None else set(expected.columns) - set(expected.categorical),
             )
         columns = tuple(str(column) for column in table.columns)
-        found = Modality(name=name, kind=kind, shape=(len(columns),), columns=columns, categorical=categorical)
+        names = (
+            [] if expected is not None else scattered(table, [column for column in categorical if column not in own.categorical])
+        )
+        notes = (
+            (f"{place}: {few(names)} differs in most samples, so that its categories tell nothing about others",) if names else ()
+        )
+        found = Modality(name=name, kind=kind, shape=(len(columns),), columns=columns, categorical=categorical, notes=notes)
         return table, expected or found, table.notna().any(axis=1).to_numpy()
     array = _to_columns(value, expected, place) if expected is not None and isinstance(value, NamedRows) else value
     if expected is not None and expected.categorical:

@@ -154,6 +154,22 @@ def _categories(text: NDArray[np.str_]) -> pd.Series[Any]:
     return pd.Series(words, dtype="object")
 
 
+def scattered(table: pd.DataFrame, names: Collection[str]) -> list[str]:
+    """Return the columns of categories that differ in most samples, as dates, names and ids do.
+
+    Args:
+        table: Rows of one modality, as :func:`clean_table` leaves them.
+        names: The columns to look at.
+
+    Example:
+        >>> import pandas as pd
+        >>> scattered(pd.DataFrame({"day": [f"2024-01-{n}" for n in range(30)], "ward": ["a", "b"] * 15}), ["day", "ward"])
+        ['day']
+    """
+    counts = {name: (table[name].nunique(), table[name].count()) for name in names}
+    return [name for name, (different, known) in counts.items() if different > 20 and 2 * different > known]
+
+
 def _numbers_in_text(text: NDArray[np.str_], ids: NDArray[np.str_], place: str, *, required: bool) -> NDArray[np.float64] | None:
     """The numbers of a column of text, None if it holds categories; an error if it is neither."""
     known = text != ""
@@ -179,7 +195,8 @@ def _check_finite(table: pd.DataFrame, ids: NDArray[np.str_], place: str, catego
         if found is not None:
             row, column = found
             raise DataError(
-                f"{place}: column {str(part[column])!r} is infinite for sample {str(ids[row])!r}, expected finite numbers"
+                f"{place}: column {str(part[column])!r} is infinite for sample {str(ids[row])!r}, "
+                f"expected finite numbers of at most {LARGEST:.1e}"
             )
 
 

@@ -101,11 +101,15 @@ def describe_source(path: Path | None, options: ReadOptions, applicable: Collect
     root = None if options.root is not None else _word(values.get("root"), f"{place}: root")
     modalities = options.modalities if options.modalities is not None else values.get("modalities") or None
     where = "modalities" if options.modalities is not None else f"{place}: modalities"
+    known = None if modalities is None else _modalities(modalities, where, applicable)
+    if file is not None and options.modalities is None:
+        for name, own in (known or {}).items():
+            _within(own.file or "", file, f"modality {name!r}: file", "option modalities")
     return Description(
         place=place,
         name=_word(values.get("name"), f"{place}: name"),
         classes=_words(values.get("classes"), f"{place}: classes"),
-        modalities=None if modalities is None else _modalities(modalities, where, applicable),
+        modalities=known,
         target=_target(options.target or values.get("target"), f"{place}: target"),
         task=_task(options.task or values.get("task"), f"{place}: task"),
         root=root,
@@ -150,7 +154,7 @@ def _description_file(path: Path | None) -> Path | None:
         candidates = [path.parent / f"{path.stem}.{FILE_NAME}"]
         if not any(path.parent.glob("labels.*")):  # else that description is of the whole folder
             candidates.append(path.parent / FILE_NAME)
-    return next((file for file in candidates if file.is_file()), None)
+    return next((file for file in candidates if os.path.exists(file)), None)  # False where the folder may not be read
 
 
 def _modalities(value: object, place: str, applicable: Collection[str]) -> dict[str, Stated]:
@@ -200,14 +204,19 @@ def _window(items: Mapping[str, Any], place: str) -> int | None:
 
 
 def _inside(root: str, file: Path) -> Path:
-    """A folder of the one of the description, which may state no other: it comes with the data, from anybody."""
-    parent = os.path.abspath(file.parent)
-    folder = os.path.normpath(os.path.join(parent, root))
-    if os.path.commonpath([parent, folder]) != parent:
-        raise DataError(f"{file}: root {root!r} leads out of {file.parent}; a folder elsewhere is stated by the option root")
-    if not os.path.isdir(folder):
+    folder = _within(root, file, "root", "option root")
+    if not folder.is_dir():
         raise DataError(f"{file}: root {root!r} is no folder in {file.parent}")
-    return Path(folder)
+    return folder
+
+
+def _within(word: str, file: Path, what: str, instead: str) -> Path:
+    """A path in the folder of the description, which may state no other: it comes with the data, from anybody."""
+    parent = os.path.abspath(file.parent)
+    path = os.path.normpath(os.path.join(parent, word))
+    if os.path.commonpath([parent, path]) != parent:
+        raise DataError(f"{file}: {what} {word!r} leads out of {file.parent}; what is elsewhere is stated by the {instead}")
+    return Path(path)
 
 
 def _options(value: object, place: str) -> Mapping[str, Any]:

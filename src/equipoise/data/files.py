@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from equipoise.errors import DataError
+from equipoise.errors import DataError, first_line
+from equipoise.yaml_text import parse_yaml
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +26,13 @@ SEPARATORS = {".csv": ",", ".tsv": "\t"}
 TABLES = (*SEPARATORS, ".parquet")
 ARRAYS = (".npy", ".npz")
 _BLOCK = 2**20
+
+# What numpy and pandas say about common damage, and what it means.
+_PLAIN = {
+    r"Expected (\d+) fields in line (\d+), saw (\d+)": r"line \2 has \3 values, expected \1",
+    r"EOF inside string starting at row (\d+)": r"a quotation mark in row \1 is never closed",
+    r"mmap length is greater than file size": "the file was cut off",
+}
 
 # What pandas takes for a missing value; stated here because it must not apply to columns that are read as text.
 MISSING_WORDS = (
@@ -52,8 +60,8 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         raise
     except FileNotFoundError:
         raise DataError(f"{path} does not exist") from None
-    except PermissionError:
-        raise DataError(f"{path} may not be read: permission denied") from None
+    except PermissionError as error:
+        raise DataError(f"{error.filename or path} may not be read: permission denied") from None
     except IsADirectoryError:
         raise DataError(f"{path} is a folder, expected {kind}") from None
     except UnicodeDecodeError as error:
@@ -68,8 +76,16 @@ def reading(path: Path, kind: str) -> Iterator[None]:
             ) from None
         if "pickle" in str(error):  # numpy's guess about every file that does not begin like one of its own
             raise DataError(f"{path} is not {kind}; if it is a pickle, it is refused because it could run code") from None
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise DataError(f"{path} cannot be read as {kind}: {reason}") from error
+        raise DataError(f"{path} cannot be read as {kind}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """What a parser says, in plain words where those of a common one are not."""
+    said = first_line(error)
+    for words, plain in _PLAIN.items():
+        if match := re.search(words, said):
+            return match.expand(plain)
+    return said
 
 
 def _undecodable(path: Path, error: UnicodeDecodeError) -> str:
@@ -107,6 +123,8 @@ def table_columns(path: Path) -> list[str]:
             if len(names) == 1 and any(mark in names[0] for mark in ",;\t"):
                 mark = next(mark for mark in ",;\t" if mark in names[0])
                 raise DataError(f"{path} is not separated by {separator!r}: its first line is one column that contains {mark!r}")
+    if any("\0" in name for name in names):
+        raise DataError(f"{path} holds bytes of value zero, expected {kind_of_table(path)} in UTF-8")
     seen: set[str] = set()
     for name in names:
         if name in seen:
@@ -254,11 +272,8 @@ def read_yaml(path: Path) -> object:
     Raises:
         DataError: The file cannot be read.
     """
-    import yaml
-
-    # the base loader makes text, lists and dicts, and nothing else
     with reading(path, "YAML"):
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)
+        return parse_yaml(path.read_text(encoding="utf-8"), words=True)
 
 
 def _exact_floats() -> dict[str, Any]:

@@ -38,7 +38,8 @@ def positions(own: NDArray[np.str_], ids: NDArray[np.str_], place: str, samples:
     strange = own[~np.isin(own, ids)]
     if len(strange):
         raise DataError(
-            f"{place}: {len(strange)} of its {len(own)} ids are not among the {len(ids)} samples of {samples}: {few(strange)}"
+            f"{place}: {len(strange)} of its {len(own)} ids are not among the {len(ids)} samples of {samples}: {few(strange)}; "
+            f"samples are called {few(ids)}"
         )
     return np.asarray(pd.Index(own.astype(object)).get_indexer(pd.Index(ids.astype(object))), dtype=np.int64)
 

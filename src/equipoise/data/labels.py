@@ -177,7 +177,8 @@ def code_target(
                 f"({int(strange.sum())} such samples)"
             )
     if labelled and not known.all():
-        raise DataError(f"{place}: {int((~known).sum())} of {len(text)} samples have no label: {few(ids[~known])}")
+        lacking = int((~known).sum())
+        raise DataError(f"{place}: {lacking} of {len(text)} samples have no label: {few(ids[~known])}; leave these rows out")
     return codes, tuple(classes)
 
 
@@ -250,4 +251,5 @@ def check_ids(ids: NDArray[np.str_], place: str) -> None:
     unique, counts = np.unique(ids, return_counts=True)
     if len(unique) < len(ids):
         repeated = unique[counts > 1]
-        raise DataError(f"{place}: id {str(repeated[0])!r} repeats ({len(repeated)} ids do), expected one row per sample")
+        more = f" ({len(repeated)} ids do)" if len(repeated) > 1 else ""
+        raise DataError(f"{place}: id {str(repeated[0])!r} repeats{more}, expected one row per sample")

@@ -67,7 +67,10 @@ class TokenizedText:
         """
         form, owner = text_form(options.text, modality.name), f"text of modality {modality.name!r}"
         if form.tokenizer is None:
-            raise ConfigError(f"{owner}: the form huggingface needs a tokenizer; give --text.{modality.name}.tokenizer FOLDER")
+            where = (
+                f"--encoder.{modality.name}.model FOLDER (with encoder transformers) or --text.{modality.name}.tokenizer FOLDER"
+            )
+            raise ConfigError(f"{owner}: the form huggingface needs a tokenizer; give {where}")
         padding, tokenizer = _load(form.tokenizer, owner)
         widest = cls(modality.columns, form.tokens or MOST_TOKENS, padding, tokenizer)
         longest = int(widest.transform(value[present])[:, 1].sum(1).max())
@@ -118,10 +121,12 @@ def _load(place: str, owner: str) -> tuple[int, str]:
     except ImportError:
         raise ConfigError(f"{owner}: transformers is not installed; install it by: pip install 'equipoise[hf]'") from None
     try:
-        tokenizer = library.AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+        tokenizer = library.AutoTokenizer.from_pretrained(place, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # the library raises errors of many unrelated classes
-        words = "" if Path(place).is_dir() else "is not a folder here, and by this name it "
-        raise ConfigError(f"{owner}: the tokenizer {place} {words}cannot be loaded: {first_line(error)}") from error
+        if not Path(place).is_dir():
+            words = "is neither a folder here nor in the local cache of the hub; nothing is downloaded"
+            raise ConfigError(f"{owner}: the tokenizer {place} {words}") from error
+        raise ConfigError(f"{owner}: the tokenizer {place} cannot be loaded: {first_line(error)}") from error
     if not getattr(tokenizer, "is_fast", False):
         raise ConfigError(f"{owner}: the tokenizer {place} runs in Python only, expected one with a tokenizer.json")
     return tokenizer.pad_token_id or 0, tokenizer.backend_tokenizer.to_str()

@@ -176,7 +176,7 @@ def _fit(train: Dataset, modality: Modality, options: PreprocessingOptions) -> P
     value: Any = train.inputs[modality.name]
     present = train.present[modality.name]
     if not present.any():
-        raise DataError(f"modality {modality.name!r}: no sample of the training part has it")
+        raise DataError(f"modality {modality.name!r}: no sample of the training part has it, expected at least one")
     if modality.kind == "tabular":
         return TablePreparation.fit(modality, value, present, options)
     if modality.kind == "text":

@@ -66,8 +66,8 @@ class Modality:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"\w[\w -]{0,99}", self.name):
             raise DataError(
-                f"modality {self.name!r}: a name may have letters, digits, blanks, '_' and '-', and at most 100 of them; "
-                "state another name"
+                f"modality {self.name!r}: a name may have letters, digits, blanks, '_' and '-', and at most 100 of them; rename "
+                "what it comes from, or state another name for it, such as modalities: {NAME: {file: ...}}"
             )
         if self.name in RESERVED:
             raise DataError(

@@ -165,16 +165,16 @@ def _labelled(dataset: Dataset) -> _Samples:
 
 def _check_counts(samples: _Samples, classes: tuple[str, ...], needed: int, purpose: str, name: str) -> None:
     if len(samples) < needed:
-        raise DataError(f"{name}: there are {len(samples)} samples, expected at least {needed} {purpose}")
+        raise DataError(f"{name}: found {len(samples)} sample{'s' * (len(samples) != 1)}, expected at least {needed} {purpose}")
     counts = np.bincount(samples.target, minlength=len(classes))
     smallest = int(counts.argmin())
     if classes and counts[smallest] < needed:
-        found = f"class {classes[smallest]!r} has {counts[smallest]} samples"
+        found = f"class {classes[smallest]!r} has {counts[smallest]} sample{'s' * bool(counts[smallest] != 1)}"
         raise DataError(f"{name}: {found}, expected at least {needed} {purpose}")
     if samples.group is not None:
         groups = len(np.unique(samples.group))
         if groups < needed:
-            raise DataError(f"{name}: there are {groups} groups, expected at least {needed} {purpose}")
+            raise DataError(f"{name}: found {groups} group{'s' * (groups != 1)}, expected at least {needed} {purpose}")
 
 
 def _cut(samples: _Samples, fraction: float, seed: int, purpose: int) -> tuple[_Samples, _Samples]:

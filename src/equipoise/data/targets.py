@@ -71,14 +71,16 @@ def read_target(
         codes, names = code_target(values, ids, classes, labelled=labelled, place=where, stated=task is not None)
         if task == "ordinal" and classes is None and np.isnan(parse_numbers(np.array(names, dtype=str))).any():
             raise DataError(
-                f"{where}: the order of the classes {few(names)} is not known, state it: classes: [low, middle, high]"
+                f"{where}: the order of the classes {few(names)} is not known, state it in dataset.yaml, such as "
+                "classes: [low, middle, high]"
             )
         return Targets(codes, task or CLASSES[0], names)
     if classes and not trained:
         raise DataError(f"{place}: classes are stated, which only classification and ordinal have; leave them out")
     if trained and classes is not None and len(columns) != len(classes):
         raise DataError(f"{place}: found {len(columns)} target columns, the model was trained on {len(classes)}: {few(classes)}")
-    table = np.stack([_numbers(values, ids, f"{place}: column {name!r}") for name, values in columns.items()], 1)
+    wanted = "a number" if task == "regression" else "a label of 0 or 1"
+    table = np.stack([_numbers(values, ids, f"{place}: column {name!r}", wanted) for name, values in columns.items()], 1)
     other = ~(np.isnan(table) | (table == 0) | (table == 1))
     if task != "regression" and other.any():
         row, column = np.argwhere(other)[0]
@@ -87,14 +89,17 @@ def read_target(
         raise DataError(f"{place}: {found}, expected a label of 0 or 1{hint}")
     complete = known(table)
     if labelled and not complete.all():
-        raise DataError(f"{place}: {int((~complete).sum())} of {len(ids)} samples have no target: {few(ids[~complete])}")
+        raise DataError(
+            f"{place}: column {few(columns)}: {int((~complete).sum())} of {len(ids)} samples have no target: "
+            f"{few(ids[~complete])}; leave these rows out"
+        )
     names = tuple(classes or columns)
     if task == "regression":
         return Targets(table, task, names)
     return Targets(table.astype(np.float32), "multilabel", names)
 
 
-def _numbers(values: Any, ids: NDArray[np.str_], place: str) -> NDArray[np.float64]:
+def _numbers(values: Any, ids: NDArray[np.str_], place: str, wanted: str) -> NDArray[np.float64]:
     """A column as numbers, NaN where it says nothing; anything else is an error."""
     array = np.asarray(values)
     if array.dtype.kind in "buif":
@@ -107,7 +112,8 @@ def _numbers(values: Any, ids: NDArray[np.str_], place: str) -> NDArray[np.float
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
             raise DataError(
-                f"{place}: {str(text[row])!r} of sample {str(ids[row])!r} is no number ({int(wrong.sum())} such samples)"
+                f"{place}: {str(text[row])!r} of sample {str(ids[row])!r} is no number ({int(wrong.sum())} such samples), "
+                f"expected {wanted}"
             )
     endless = np.isinf(numbers)
     if endless.any():

@@ -94,6 +94,10 @@ class Predictions:
     weights: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
     task: str = CLASSES[0]
 
+    def __repr__(self) -> str:
+        outputs = ", ".join(["fused", *self.unimodal])
+        return f"<Predictions of {len(self.ids)} samples, outputs {outputs}; frame() makes a table of them>"
+
     def __post_init__(self) -> None:
         """Check that everything is about the same samples and classes.
 

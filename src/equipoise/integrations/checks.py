@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from equipoise.config import component
-from equipoise.errors import ConfigError
+from equipoise.errors import ConfigError, DataError, suggest
 from equipoise.methods.base import Method, check_task
 from equipoise.tasks import Classification, Task
 
@@ -28,7 +28,8 @@ def check_method(method: Method, given: set[str], fusion: object) -> None:
             )
     missing = sorted(needs & {"train", "validation"} - given)
     if missing:
-        raise ConfigError(f"method {method.name} looks at whole parts of the data, expected the argument {' and '.join(missing)}")
+        words = f"argument{'s' if len(missing) > 1 else ''} {' and '.join(missing)}"
+        raise ConfigError(f"method {method.name} looks at whole parts of the data, expected the {words}")
     wanted = method.card.fusion
     stated = None if fusion is None or isinstance(fusion, nn.Module) else component(fusion, "fusion")["name"]
     if wanted and fusion is not None and stated != wanted:
@@ -37,8 +38,12 @@ def check_method(method: Method, given: set[str], fusion: object) -> None:
         )
 
 
-def check_modules(modules: Mapping[str, nn.Module], fusion: object, optimizer: object) -> set[int]:
+def check_modules(modules: object, fusion: object, optimizer: object) -> set[int]:
     """Check the caller's modules and optimizer, and return the numbers (``id``) of the caller's parameters."""
+    if not isinstance(modules, (Mapping, nn.ModuleDict)):
+        raise ConfigError(f"encoders: expected a mapping from modalities to modules, found {type(modules).__name__}")
+    if not modules:
+        raise ConfigError("encoders: expected at least one modality, found none")
     if "fused" in modules:
         raise ConfigError("a modality cannot be called 'fused', which is the name of what all modalities say together")
     every = [*modules.values(), *([fusion] if isinstance(fusion, nn.Module) else [])]
@@ -64,3 +69,32 @@ def choose_task(method: Method, classes: int | None, task: Task | None) -> Task:
     chosen = task or Classification(classes or 0)
     check_task(method.name, method.card.tasks, chosen.name)
     return chosen
+
+
+def check_batch(
+    names: Sequence[str], inputs: Mapping[str, Tensor], target: Tensor | None, present: Mapping[str, Tensor], index: Tensor | None
+) -> None:
+    """Refuse a batch that is not one tensor per modality, with one row per sample in all of them."""
+    for place, given in (("inputs", inputs), ("present", present)):
+        if not isinstance(given, Mapping):
+            raise DataError(f"{place}: expected a mapping from modalities to tensors, found {type(given).__name__}")
+    for name in names:
+        if name not in inputs:
+            raise DataError(f"modality {name!r}: expected {', '.join(names)}, found inputs of {', '.join(map(str, inputs))}")
+    for name in present:
+        if name not in names:
+            raise DataError(f"present: unknown modality {name!r}, {suggest(name, names)}")
+    masks = {f"present of modality {name!r}": mask for name, mask in present.items()}
+    rows = {f"modality {name!r}": inputs[name] for name in names} | masks | {"target": target, "index": index}
+    for name, value in rows.items():
+        if value is not None and not isinstance(value, Tensor):
+            raise DataError(f"{name}: expected a tensor, found {type(value).__name__}")
+    for name, mask in masks.items():
+        if mask.dtype != torch.bool:
+            raise DataError(f"{name}: expected booleans, found {mask.dtype}")
+    samples = len(inputs[names[0]])
+    for name, value in rows.items():
+        if value is not None and len(value) != samples:
+            raise DataError(f"{name}: {len(value)} rows, expected {samples} as in modality {names[0]!r}")
+    if samples == 0:
+        raise DataError("the batch has no samples, expected at least one")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from equipoise.errors import ConfigError
+from equipoise.errors import ConfigError, RunError
 from equipoise.integrations.loop import Balancer
 
 
@@ -26,15 +27,18 @@ class Balanced:
                 return self.balanced_step(*batch)
 
     Steps count in ``global_step``, the coefficients of the method are logged at the end of each epoch, and checkpoints hold the
-    state of the method. ``balancer`` is the :class:`~equipoise.integrations.loop.Balancer`, there once fitting has begun; its
-    ``predict`` is of use where the method has a fusion of its own.
-
-    Attributes:
-        balancer: The Balancer.
+    state of the method. :attr:`balancer` predicts, also of a module that was loaded from a checkpoint and is not fitted.
     """
 
-    balancer: Balancer
+    _balancer: Balancer | None = None
     _balancer_state: dict[str, Any] | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # Behind LightningModule the hooks below would never be called.
+        owners = [place for place, item in enumerate(cls.__mro__) if "automatic_optimization" in vars(item)]
+        if owners and owners[-1] < cls.__mro__.index(Balanced):
+            raise ConfigError(f"class {cls.__name__}: Balanced comes after LightningModule, expected it as the first base class")
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -60,6 +64,24 @@ class Balanced:
         return total
 
     @property
+    def balancer(self) -> Balancer:
+        """The Balancer: that of the fit, or else one that predicts, with the state of the checkpoint that was loaded last."""
+        if self._balancer is None:
+            with torch.inference_mode(False), torch.enable_grad():
+                self._balancer = self._made(torch.optim.SGD(self._lightning.parameters(), lr=0.0), 1)
+        return self._balancer
+
+    def _made(self, optimizer: torch.optim.Optimizer, epochs: int) -> Balancer:
+        try:
+            arguments = {"epochs": epochs, **self.balancing()}
+        except AttributeError as error:  # a property must not raise it: the module would say that there is no balancer
+            raise ConfigError(f"{type(self).__name__}.balancing: {error}") from error
+        made = Balancer(arguments.pop("method"), optimizer=optimizer, **arguments)
+        if self._balancer_state is not None:
+            made.load_state_dict(self._balancer_state)
+        return made
+
+    @property
     def _lightning(self) -> Any:
         """This object, as the LightningModule that it also is."""
         return self
@@ -68,9 +90,13 @@ class Balanced:
         """Make the Balancer, now that modules are where they train and the optimizer exists.
 
         Raises:
-            ConfigError: There are several devices or optimizers, or no limit to the epochs.
+            ConfigError: There are several devices or optimizers, no limit to the epochs, or optimisation is automatic.
         """
         super().on_fit_start()  # type: ignore[misc]
+        if self._lightning.automatic_optimization:
+            raise ConfigError(
+                "automatic_optimization = True: a method makes the updates itself, expected False, as Balanced sets it"
+            )
         trainer, optimizers = self._lightning.trainer, self._lightning.optimizers()
         if isinstance(optimizers, list):
             raise ConfigError(f"configure_optimizers: expected one optimizer, found {len(optimizers)}")
@@ -82,11 +108,8 @@ class Balanced:
             raise ConfigError(
                 f"trainer: max_epochs = {trainer.max_epochs}, expected the number of epochs, which methods count in"
             )
-        arguments = {"epochs": trainer.max_epochs, **self.balancing()}
-        self.balancer = Balancer(arguments.pop("method"), optimizer=optimizers.optimizer, **arguments)
-        if self._balancer_state is not None:
-            self.balancer.load_state_dict(self._balancer_state)
-            self._balancer_state = None
+        self._balancer = self._made(optimizers.optimizer, trainer.max_epochs)
+        self._balancer_state = None
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch of the method."""
@@ -105,6 +128,12 @@ class Balanced:
         checkpoint["equipoise"] = self.balancer.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the state of the method from a checkpoint, for when fitting goes on."""
+        """Take the state of the method from a checkpoint, for when fitting goes on or the module predicts.
+
+        Raises:
+            RunError: There is none in it.
+        """
         super().on_load_checkpoint(checkpoint)  # type: ignore[misc]
-        self._balancer_state = checkpoint["equipoise"]
+        if "equipoise" not in checkpoint:
+            raise RunError("the checkpoint holds no state of a method, expected one of a module that derives from Balanced")
+        self._balancer, self._balancer_state = None, checkpoint["equipoise"]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from equipoise.batch import Batch, Outputs
 from equipoise.config import TrainingOptions, build, component
 from equipoise.errors import ConfigError, DataError, RunError
-from equipoise.integrations.checks import IMPOSSIBLE, check_method, check_modules, choose_task
+from equipoise.integrations.checks import IMPOSSIBLE, check_batch, check_method, check_modules, choose_task
 from equipoise.integrations.model import Join, adopt_model, evaluating, modes_kept
 from equipoise.integrations.optimizer import AdoptedOptimizer
 from equipoise.integrations.runtime import CallersRuntime
@@ -95,16 +95,20 @@ class Balancer:
         self._method = make_method(component(method, "method"))
         given = {"train": train, "validation": validation}
         check_method(self._method, {name for name, part in given.items() if part is not None}, fusion)
+        theirs = check_modules(encoders, fusion, optimizer)
         modules = dict(encoders.items())
-        theirs = check_modules(modules, fusion, optimizer)
         device = next((item.device for module in modules.values() for item in module.parameters()), torch.device("cpu"))
         parts = {name: None if part is None else read_samples(part, tuple(modules), name, device) for name, part in given.items()}
+        chosen = choose_task(self._method, classes, task)
+        for name, part in parts.items():
+            if part is not None and part.target is not None:
+                chosen.check_target(part.target.cpu(), f"{name}: target")
         samples = example or next((part.inputs for part in parts.values() if part is not None), None)
         if samples is None:
             raise ConfigError("example: expected a few samples per modality, such as the inputs of a batch, found none")
         samples = {name: value[:2].to(device) for name, value in samples.items()}
         fused = fusion or self._method.card.fusion or "concat"
-        model = adopt_model(modules, fused, join, choose_task(self._method, classes, task), samples, seed)
+        model = adopt_model(modules, fused, join, chosen, samples, seed)
         size = getattr(train, "batch_size", None) or TrainingOptions().batch_size
         options = build(TrainingOptions, {"epochs": epochs, "batch_size": size, "seed": seed}, "option")
         self._runtime = CallersRuntime(str(device))
@@ -155,7 +159,8 @@ class Balancer:
         """
         ctx = self._ctx
         if self._running and not self._resumed:
-            raise RunError(f"epoch {ctx.epoch + 1} has not ended yet; call end_epoch, or use: with balancer.epoch()")
+            words = "call end_epoch (also after an error in it), or use: with balancer.epoch()"
+            raise RunError(f"epoch {ctx.epoch + 1} has not ended yet; {words}")
         if ctx.epoch >= ctx.epochs:
             raise RunError(f"all epochs are over; the Balancer was made with epochs = {ctx.epochs}, expected those of the loop")
         if not self._resumed:
@@ -290,15 +295,22 @@ class Balancer:
         """Take over what was saved. Load your model before, and your optimizer after it: it may have gained parameters.
 
         Raises:
-            RunError: It is the state of another method.
+            RunError: It is the state of another method or model.
         """
         ctx = self._ctx
         mine = {"name": self._method.name, **self._method.hyperparameters()}
+        if not isinstance(state, Mapping) or "method" not in state:
+            raise RunError("this is not the state of a Balancer, expected what state_dict() returned")
         if state["method"] != mine:
             raise RunError(f"the state is that of method {state['method']}, expected {mine}")
         self._method.load_state_dict(ctx, copy_state(state["state"], self._runtime.device))
         kept = {key: value for key, value in ctx.model.state_dict().items() if key.startswith(self._theirs)}
-        ctx.model.load_state_dict({**kept, **state["modules"]})
+        try:
+            ctx.model.load_state_dict({**kept, **state["modules"]})
+        except RuntimeError as error:
+            raise RunError(
+                f"the state is that of other modalities, widths of features or classes: {' '.join(str(error).split())}"
+            ) from error
         self._optimizer.adopt_new_parameters()
         ctx.epoch, ctx.update, ctx.updates_done, self._batches, self._samples = state["counters"]
         ctx.epochs_done = ctx.epoch
@@ -315,17 +327,13 @@ class Balancer:
         self, inputs: Mapping[str, Tensor], target: Tensor | None, present: Mapping[str, Tensor], index: Tensor | None
     ) -> Batch:
         names, device = self._ctx.modalities, self._runtime.device
-        for name in (*names, *present):
-            if name not in inputs or name not in names:
-                raise DataError(f"modality {name!r}: expected {', '.join(names)}, found inputs of {', '.join(inputs)}")
-        if index is None and target is not None and "index" in self._method.needs():
-            raise DataError(f"method {self._method.name} needs index: the number of each sample in the training part")
+        check_batch(names, inputs, target, present, index)
+        if target is not None:
+            self._ctx.task.check_target(target)
+            if index is None and "index" in self._method.needs():
+                raise DataError(f"method {self._method.name} needs index: the number of each sample in the training part")
         samples = len(inputs[names[0]])
         index = torch.arange(self._samples, self._samples + samples) if index is None else index
-        rows = {**{name: inputs[name] for name in names}, **present, "target": target, "index": index}
-        for name, value in rows.items():
-            if value is not None and len(value) != samples:
-                raise DataError(f"{name}: {len(value)} rows, expected {samples} as in modality {names[0]!r}")
         total = torch.tensor(float(samples), device=device) if target is not None and self._runtime.world > 1 else None
         every = torch.ones(samples, dtype=torch.bool)
         return Batch(

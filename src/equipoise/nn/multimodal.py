@@ -19,6 +19,7 @@ from equipoise.nn.encoders.base import (
     GraphEncoder,
     build_encoder,
     encoder_options,
+    is_import_path,
     no_neighbours,
 )
 from equipoise.nn.fusion import Features, Fusion, Present, build_fusion
@@ -232,7 +233,7 @@ def describe_encoders(description: object, kinds: Mapping[str, str]) -> dict[str
         raise ConfigError(f"encoder: expected a name or a mapping, found {description!r}")
     common = {key: value for key, value in description.items() if key not in kinds}
     for key, value in common.items():
-        if isinstance(value, Mapping) or (key != "name" and value in ENCODERS.names()):
+        if isinstance(value, Mapping) or (key != "name" and isinstance(value, str) and _is_encoder(value)):
             raise ConfigError(f"encoder: unknown modality {key!r}, {suggest(key, kinds)}")
     for name in kinds:
         own = description.get(name, {})
@@ -244,6 +245,11 @@ def describe_encoders(description: object, kinds: Mapping[str, str]) -> dict[str
         inherited = {key: value for key, value in common.items() if same or key in RESERVED}
         full[name] = {**full[name], **inherited, **own}
     return full
+
+
+def _is_encoder(value: str) -> bool:
+    """Return whether a value is the name of an encoder; classes begin with a capital, which folders with a dot rarely do."""
+    return value in ENCODERS.names() or (is_import_path(value) and value.rpartition(".")[2][0].isupper())
 
 
 def feature_width(encoder: nn.Module, shape: tuple[int, ...], modality: str) -> int:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from equipoise.errors import ConfigError, suggest
+from equipoise.errors import ConfigError, DataError, suggest
 
 AUTO = "auto"
 """The word for the metric by which a task selects epochs where nothing else is said."""
@@ -45,6 +45,19 @@ class Task(ABC):
         if word not in self.measured:
             raise ConfigError(f"option: monitor = {word!r} is no metric of {self.name}, {suggest(word, self.measured)}")
         return word
+
+    def check_target(self, target: Tensor, place: str = "target") -> None:
+        """Refuse targets from outside that the loss cannot take, or would take for something else.
+
+        Args:
+            target: By default numbers of shape (samples, outputs).
+            place: How messages call them.
+
+        Raises:
+            DataError: They have another form.
+        """
+        if target.ndim != 2 or target.shape[1] != self.outputs:
+            raise DataError(f"{place}: found shape {tuple(target.shape)}, expected (samples, {self.outputs}) for {self.name}")
 
     @property
     @abstractmethod

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from equipoise.errors import ConfigError
+from equipoise.errors import ConfigError, DataError
 from equipoise.functional import metrics
 from equipoise.functional.agreement import jensen_shannon
 from equipoise.tasks.base import Task
@@ -56,6 +56,16 @@ class Classification(Task):
         """
         counts = torch.bincount(target, minlength=classes).to(torch.float64)
         return cls(classes, (len(target) / (classes * counts)).tolist())
+
+    def check_target(self, target: Tensor, place: str = "target") -> None:
+        """Refuse what are no class codes; those on a GPU are not looked at one by one, since that would have to wait for it."""
+        if target.ndim != 1 or target.dtype != torch.int64:
+            found = f"{target.dtype} of shape {tuple(target.shape)}"
+            raise DataError(f"{place}: found {found}, expected class codes: torch.int64 of shape (samples,)")
+        if target.device.type == "cpu" and len(target):
+            for code in map(int, target.aminmax()):
+                if not 0 <= code < self.outputs:
+                    raise DataError(f"{place}: found class code {code}, expected 0 to {self.outputs - 1}")
 
     def losses(self, logits: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(logits, target, reduction="none")

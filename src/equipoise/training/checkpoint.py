@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -62,3 +64,13 @@ def restore_random_states(states: dict[str, Any]) -> None:
     np.random.set_state((kind, keys.numpy().astype(np.uint32), place, has_gauss, gauss))  # noqa: NPY002 - as above
     version, numbers, gauss_next = states["python"]
     random.setstate((version, tuple(numbers), gauss_next))
+
+
+@contextmanager
+def random_states_kept() -> Iterator[None]:
+    """Leave the random generators of this process as they were: training seeds them, and what comes after it is the caller's."""
+    states = random_states()
+    try:
+        yield
+    finally:
+        restore_random_states(states)

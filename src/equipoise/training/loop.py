@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from equipoise.errors import EquipoiseError, RunError
 from equipoise.methods.base import Method, Phase
 from equipoise.seeding import derive
-from equipoise.training.checkpoint import random_states, restore_random_states
+from equipoise.training.checkpoint import random_states, random_states_kept, restore_random_states
 from equipoise.training.context import Closure, Context
 from equipoise.training.dynamics import Probe, due
 from equipoise.training.optimizers import Freezer, PhaseOptimizer
@@ -95,7 +95,7 @@ class Loop:
             method.load_state_dict(ctx, copy_state(resume["method"], ctx.runtime.device))
         names: Counter[str] = Counter()
         try:
-            with self._interruptible(), self.passes.counting():
+            with random_states_kept(), self._interruptible(), self.passes.counting():
                 for number, phase in enumerate(method.phases(ctx)):
                     ctx.stage, ctx.update = (phase.name, names[phase.name]), 0
                     names[phase.name] += 1

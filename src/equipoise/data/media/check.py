@@ -18,7 +18,7 @@ from equipoise.data.media.cache import DecodedCache
 from equipoise.data.media.decoders import decoder_class
 from equipoise.data.media.files import FileRows, in_threads
 from equipoise.data.progress import with_rows
-from equipoise.errors import DataError
+from equipoise.errors import ConfigError, DataError
 
 T = TypeVar("T")
 
@@ -46,8 +46,14 @@ class MediaOptions:
 
     @classmethod
     def of(cls, options: ReadOptions, folder: Path | None, stated: Path | None = None) -> MediaOptions:
-        """Return the options for a data set in ``folder`` (None: in memory), whose root is ``stated`` if they state none."""
+        """Return the options for a data set in ``folder`` (None: in memory), whose root is ``stated`` if they state none.
+
+        Raises:
+            ConfigError: The options state a root that is no folder.
+        """
         root = stated or folder if options.root is None else Path(options.root).expanduser()
+        if options.root is not None and not os.path.isdir(str(root)):
+            raise ConfigError(f"option: root = {options.root!r} is no folder, expected the one from which paths of files start")
         return cls(root, folder, options.skip_damaged, options.cache_gigabytes)
 
 

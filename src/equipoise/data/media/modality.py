@@ -119,7 +119,9 @@ def folder_samples(folder: Path, kind: str | None = None) -> list[Path]:
     if kind == "sequence":
         return recordings
     media = [Path(item) for item in entries if file_kind(item.name)]
-    return media or [Path(item) for item in entries if item.is_dir() and _has_pictures(item)] or recordings
+    folders = [item for item in entries if item.is_dir()]
+    # one that holds no picture is damaged, not absent, where others do
+    return media or ([Path(item) for item in folders] if any(map(_has_pictures, folders)) else recordings)
 
 
 def folder_kind(folder: Path) -> str:

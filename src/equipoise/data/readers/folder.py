@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +19,13 @@ from equipoise.data.description import Description, Stated, describe_source
 from equipoise.data.files import ARRAYS, TABLES, read_archive, read_table, reading, table_columns
 from equipoise.data.join import align_array, align_table, positions
 from equipoise.data.labels import ID_NAMES, Roles, check_ids, find_roles
-from equipoise.data.media.base import file_kind
+from equipoise.data.media.base import SUFFIXES, file_kind
 from equipoise.data.media.modality import folder_kind, folder_samples, sample_folders
 from equipoise.data.readers import READERS, Source
 from equipoise.data.readers.hugging_face import HuggingFaceReader
 from equipoise.data.readers.parquet_parts import is_parts
 from equipoise.data.readers.table import orders, select
+from equipoise.data.recording_files import SUFFIXES as RECORDINGS
 from equipoise.data.rows import LazyRows, MappedRows, Rows
 from equipoise.data.schema import Modality, Schema
 from equipoise.data.sequences import LENGTHS, Frames, from_long_table, with_lengths
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LABELS = "labels"
+
+_OTHERS = (".xlsx", ".xls", ".ods", ".feather", ".jsonl", ".h5", ".hdf5", ".h5ad", ".h5mu", ".mat", ".pkl", ".pt", ".gz", ".zip")
+"""Endings of files that often hold data and are no modality of a folder: people are told, since they may think they are."""
 
 
 @READERS.register("folder")
@@ -81,6 +86,7 @@ class FolderReader:
         ids = _sample_ids(labels, id_name, parts, place)
         check_ids(ids, place)
         rows = {name: part.rows(ids, place) for name, part in parts.items()}
+        notes = _unread(source, ids) if inferred is not None else ()
         given = [name for name in orders(stated, schema) if name in columns]
         return assemble(
             Raw(
@@ -94,6 +100,7 @@ class FolderReader:
                 inputs={name: part.aligned(rows[name]) for name, part in parts.items()},
                 sources={name: part.path.name for name, part in parts.items()},
                 present={name: found >= 0 for name, found in rows.items()},
+                notes=notes,
             ),
             stated,
             labelled=labelled,
@@ -142,6 +149,18 @@ def _data_files(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
     if not files and not folders:
         raise DataError(f"{folder} has no data, expected files ending in {', '.join((*TABLES, *ARRAYS))}")
     return files, folders
+
+
+def _unread(folder: Path, ids: NDArray[np.str_]) -> tuple[str, ...]:
+    """What lies in the folder, looks like a modality and is none: tables of other programs, folders of files of other kinds."""
+    samples = set(ids.tolist())
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in (*_OTHERS, *TABLES, *ARRAYS) and path.suffix not in (*TABLES, *ARRAYS):
+            found.append((path.name, f"ending in {', '.join((*TABLES, *ARRAYS))}"))
+        elif path.is_dir() and not folder_samples(path) and any(_id_of(item) in samples for item in path.iterdir()):
+            found.append((path.name, f"of files ending in {', '.join((*chain(*SUFFIXES.values()), *RECORDINGS))}"))
+    return tuple(f"{folder}: {name} is not read, expected modalities {wanted}" for name, wanted in found)
 
 
 def _read_labels(path: Path | None) -> tuple[pd.DataFrame | None, list[str]]:
@@ -199,6 +218,9 @@ def _choose(
                 known = [file.name for file in files.values()]
                 wanted = own.file or name
                 raise DataError(f"{folder}: modality {name!r} has no file {wanted!r}, {suggest(wanted, known)}")
+            if path.is_file() and path.suffix not in (*TABLES, *ARRAYS):
+                endings = ", ".join((*TABLES, *ARRAYS))
+                raise DataError(f"{folder}: modality {name!r} has the file {path.name!r}, expected one ending in {endings}")
             chosen[name] = (own, path)
         return chosen
     if schema is None:

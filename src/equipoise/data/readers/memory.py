@@ -77,6 +77,8 @@ def from_arrays(
         DataError: Arrays differ in length, no target is found, or a check of :func:`assemble` fails.
     """
     values = {str(key): _as_rows(value, f"{place}: {str(key)!r}") for key, value in source.items()}
+    if "" in values:
+        raise DataError(f"{place}: one of the arrays has an empty name, expected the name of a modality")
     values, stated = _spread_target(values, stated, place)
     columns = {key: value for key, value in values.items() if value.ndim == 1}
     roles = find_roles(list(columns), stated, schema, labelled=labelled, place=place)
@@ -116,8 +118,10 @@ def _spread_target(values: Mapping[str, Any], stated: Description, place: str) -
     """Make a stated target of several values per sample several columns: ``y_0``, ``y_1``, or as a table names them."""
     key = stated.target
     table = values.get(key) if isinstance(key, str) else None
-    if not isinstance(key, str) or table is None or table.ndim != 2:
+    if not isinstance(key, str) or table is None or table.ndim == 1:
         return dict(values), stated
+    if table.ndim > 2:
+        raise DataError(f"{place}: the target {key!r} has shape {table.shape}, expected (samples,) or (samples, outputs)")
     if hasattr(table, "iloc"):
         columns = {str(name): table.iloc[:, number] for number, name in enumerate(table.columns)}
     else:
@@ -134,7 +138,11 @@ def _spread_target(values: Mapping[str, Any], stated: Description, place: str) -
 
 def _as_rows(value: Any, place: str) -> pd.DataFrame | pd.Series[Any] | NDArray[Any] | Frames:
     if hasattr(value, "iloc"):
+        if value.ndim == 2 and value.columns.nlevels > 1:
+            raise DataError(f"{place} is a table whose columns have names of {value.columns.nlevels} levels, expected one")
         return cast("pd.DataFrame", value)
+    if hasattr(value, "tocsr") or str(getattr(value, "layout", "torch.strided")) != "torch.strided":
+        raise DataError(f"{place} is a sparse matrix, expected an array, a table or a tensor, or a matrix in an h5ad file")
     if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.dtype == object and value.ndim == 1):
         frames = from_list(list(value), place)
         if frames is not None:
@@ -147,7 +155,9 @@ def _as_rows(value: Any, place: str) -> pd.DataFrame | pd.Series[Any] | NDArray[
     try:
         array = np.asarray(value, dtype=object if text else None)
     except ValueError as error:
-        raise DataError(f"{place} cannot be made an array: {error}") from error
+        shapes = sorted({np.shape(item) for item in value}) if isinstance(value, (list, tuple)) else []
+        found = f"its items have shapes such as {', '.join(map(str, shapes[:2]))}" if len(shapes) > 1 else str(error)
+        raise DataError(f"{place} cannot be made an array: {found}; expected one shape, or steps x channels each") from error
     if array.ndim == 0:
         raise DataError(f"{place} is a single value, expected one row per sample")
     return array

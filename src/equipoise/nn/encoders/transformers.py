@@ -31,7 +31,7 @@ class Transformers(nn.Module):
     Args:
         shape: Shape of one sample: (2, tokens) with the tokens and their mask, or (channels, height, width).
         feature_size: Not used.
-        model: Folder of the model, or its name in the local cache of the hub (or on it, unless ``HF_HUB_OFFLINE`` is set).
+        model: Folder of the model, or its name in the local cache of the hub; nothing is downloaded.
         pooling: ``mean`` over the tokens (or places), or ``cls``: the first one.
         config: Configuration of a model with random weights, in place of ``model``.
 
@@ -97,10 +97,12 @@ def _load(place: str, config: Mapping[str, Any] | None) -> Any:
             if config is not None:
                 model = library.AutoModel.from_config(library.AutoConfig.for_model(**_plain(config)), trust_remote_code=False)
             else:
-                model = library.AutoModel.from_pretrained(place, trust_remote_code=False)
+                model = library.AutoModel.from_pretrained(place, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # the library raises errors of many unrelated classes
-        words = "" if config is not None or Path(place).is_dir() else "is not a folder here, and by this name it "
-        raise ConfigError(f"encoder transformers: the model {place} {words}cannot be loaded: {first_line(error)}") from error
+        if config is None and not Path(place).is_dir():
+            words = "is neither a folder here nor in the local cache of the hub; nothing is downloaded"
+            raise ConfigError(f"encoder transformers: the model {place} {words}") from error
+        raise ConfigError(f"encoder transformers: the model {place} cannot be loaded: {first_line(error)}") from error
     return model.float()
 
 
