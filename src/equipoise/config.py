@@ -239,7 +239,9 @@ class ReadOptions:
         None, help="folder from which the paths of media files start and which they may not leave (default: that of the data)"
     )
     skip_damaged: bool = option(
-        False, help="treat samples whose file (sound, picture, recording) is damaged as absent instead of stopping"
+        False,
+        help="treat what a damaged file (sound, picture, recording) holds as absent, and leave out samples with nothing at all, "
+        "instead of stopping",
     )
     cache_gigabytes: float = option(
         10.0, low=0.0, help="room for decoded media on disk, in EQUIPOISE_CACHE or the user's folder of caches; 0 keeps none"

@@ -159,7 +159,7 @@ def test_a_sample_that_has_no_modality(tmp_path: Path, refused: Callable[..., st
         return frame
 
     change(table, empty)
-    assert refused(table) == "wide.csv: 1 samples have no modality at all: '7'; to leave them out, set skip_damaged"
+    assert refused(table) == "wide.csv: 1 sample has no modality at all: '7'; to leave them out, set skip_damaged"
 
 
 def test_text_where_numbers_are_expected(folder: Path, refused: Callable[..., str]) -> None:

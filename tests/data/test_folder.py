@@ -134,7 +134,7 @@ def test_unknown_and_missing_ids(folder: Path, edit: Callable[..., None]) -> Non
 def test_sample_without_any_modality(folder: Path) -> None:
     (folder / "scan.npy").unlink()
     pd.read_csv(folder / "blood.csv").query("patient != 'p11'").to_csv(folder / "blood.csv", index=False)
-    with pytest.raises(DataError, match="study: 1 samples have no modality at all: 'p11'"):
+    with pytest.raises(DataError, match="study: 1 sample has no modality at all: 'p11'"):
         open_dataset(folder)
 
 

@@ -94,7 +94,7 @@ def test_missing_files_are_counted_per_modality(crema_d: Path) -> None:
     assert "modality 'audio': 2 of 24 files are missing" in answer.err
     assert "AudioWAV/1002_ITS_ANG_XX.wav; they are absent" in answer.out
     assert "crema_d: 23 samples" in answer.out  # one has neither, which is said too
-    assert "1 samples have no modality at all: '1002_ITS_ANG_XX'; they are left out" in answer.err
+    assert "1 sample has no modality at all: '1002_ITS_ANG_XX'; they are left out" in answer.err
 
 
 def test_a_modality_without_any_file(crema_d: Path, tmp_path: Path) -> None:

@@ -198,7 +198,7 @@ def test_damaged_files_are_left_out_if_told_so(media: Path, gigabytes: float, ca
     assert whole.ids[whole.present["sound"] & ~data.present["sound"]].tolist() == ["c0", "c3"]
     assert whole.ids[whole.present["picture"] & ~data.present["picture"]].tolist() == ["c4"]  # its header is whole
     shown = capsys.readouterr().err
-    assert "1 samples have no modality at all: 'c2'; they are left out" in shown
+    assert "1 sample has no modality at all: 'c2'; they are left out" in shown
     assert "3 of 21 files cannot be used" in shown
     assert "c4.png (damaged: image file is truncated" in shown
     assert data.schema["sound"].notes[0] in shown

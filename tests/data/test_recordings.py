@@ -398,7 +398,7 @@ def test_from_the_shell(study: Path, tmp_path: Path) -> None:
     assert "n1.csv (lacks the column 'ay')" in words
     answer = call("predict", run, new, "--skip-damaged", "true", "--out", out)
     assert answer.code == 0
-    assert "1 samples have no modality at all: 'n1'; they are left out" in answer.err
+    assert "1 sample has no modality at all: 'n1'; they are left out" in answer.err
 
 
 def test_a_model_of_recordings_takes_other_sequences(study: Path) -> None:

@@ -43,7 +43,7 @@ def verdict(
     new: dict[str, Generalisation] | None = None,
     dynamics: Dynamics | None = None,
 ) -> Verdict:
-    fit = dict.fromkeys(NAMES, FINE) | (new or {})
+    fit = dict.fromkeys(("fused", *NAMES), FINE) | (new or {})
     return judge(capacities or [capacity(name) for name in NAMES], lost or contributions(), fit, CHANCE, dynamics)
 
 
@@ -80,6 +80,29 @@ def test_over_fed_is_said_and_is_no_fault() -> None:
     found = verdict(capacity("sound"), capacity("image", gap=near(-0.1)))
     assert found.headline == "balanced"
     assert "Learned more inside than alone: image" in found.text
+
+
+@pytest.mark.parametrize(
+    ("score", "expected"),
+    [
+        (near(0.51), "at chance"),
+        (near(0.4), "at chance"),
+        (near(0.53), "balanced"),  # tells a little
+        (near(0.55, 0.1), "balanced"),  # may tell much: too few samples
+    ],
+)
+def test_a_model_that_knows_nothing_is_not_balanced(score: Estimate, expected: str) -> None:
+    found = verdict(new={"fused": replace(FINE, score=score)})
+    assert found.headline == expected
+    assert ("look at data, encoders and learning rate" in found.text) == (expected == "at chance")
+
+
+def test_numbers_are_introduced_by_the_finding_only_where_there_are_several() -> None:
+    one = verdict(capacity("sound"), capacity("image", gap=near(0.1)))
+    assert one.text.startswith("Starved: image. By these numbers: image: ")
+    two = verdict(capacity("sound"), capacity("image", gap=near(0.1)), lost=contributions(image=near(-0.1)))
+    assert "Starved by these numbers: image: " in two.text
+    assert "Conflicting by these numbers: image: " in two.text
 
 
 def test_uninformative() -> None:

@@ -140,7 +140,7 @@ def test_missing_modalities() -> None:
     assert np.isfinite(own["image"]).all()
     assert np.isfinite(found.predict_proba(X)).all()
     X[0] = np.nan
-    with pytest.raises(DataError, match="1 samples have no modality at all"):
+    with pytest.raises(DataError, match="1 sample has no modality at all"):
         found.predict(X)
 
 

@@ -99,7 +99,9 @@ def assemble(raw: Raw, stated: Description, *, labelled: bool, schema: Schema | 
         modalities.append(replace(modality, source=raw.sources.get(name, ""), present=int(present[name].sum())))
     nothing = ~np.logical_or.reduce(list(present.values()))
     if nothing.any():
-        words = f"{raw.place}: {int(nothing.sum())} samples have no modality at all: {few(raw.ids[nothing])}"
+        count = int(nothing.sum())
+        those = "1 sample has" if count == 1 else f"{count} samples have"
+        words = f"{raw.place}: {those} no modality at all: {few(raw.ids[nothing])}"
         if not stated.media.skip_damaged or nothing.all():
             raise DataError(words + ("" if nothing.all() else "; to leave them out, set skip_damaged"))
         tell(f"{words}; they are left out")

@@ -15,6 +15,10 @@ task                score                                         chance
 Each is 1 for what is always right. R² is the square of a correlation: it is small where accuracies are not, so that one limit is
 lower for it. The rules:
 
+``at chance``
+    The model as a whole tells next to nothing: its score is not shown to beat chance and cannot be far above it, by the limits of
+    the next rule. How its modalities share in that matters little before it learns something.
+
 ``uninformative: NAMES``
     Modality m tells next to nothing: in a model of its own neither head nor probe is shown to beat chance (the lower ends of
     both intervals are at most chance) and neither can be far above it (the upper ends are at most ``chance + 0.2 (1 - chance)``;
@@ -60,6 +64,9 @@ from equipoise.diagnosis.grading import Terms
 from equipoise.diagnosis.grading.classes import ClassGrading
 from equipoise.diagnosis.material import Estimate
 from equipoise.methods.base import METHODS
+
+FUSED = "fused"
+"""The output of all modalities together."""
 
 MEASUREMENTS = 5
 """Gradients are judged from this many measurements."""
@@ -118,8 +125,8 @@ class Finding:
     """One thing that is wrong.
 
     Attributes:
-        kind: ``starved``, ``conflicting``, ``uninformative`` or ``over-fitted``.
-        modalities: Which modalities are concerned.
+        kind: ``at chance``, ``starved``, ``conflicting``, ``uninformative`` or ``over-fitted``.
+        modalities: Which modalities are concerned; ``fused`` is all of them together.
         evidence: The numbers that say so.
         methods: Methods for the task that address it, each with the reason; empty where there are none.
     """
@@ -167,15 +174,16 @@ def judge(
     """
     silent = [item for item in capacities if _tells_nothing(item, contributions.removal[item.modality], chance, terms.far)]
     starved = [item for item in capacities if item.state == "starved" and item not in silent]
+    whole = generalisation[FUSED].score
     found = {
+        "at chance": [Evidence(FUSED, _score_of("the whole model", chance), whole)]
+        if _at_chance(whole, chance, terms.far)
+        else [],
         "starved": [
             Evidence(item.modality, "score that its encoder lost against training alone", item.encoder_gap) for item in starved
         ],
         "conflicting": _conflicts(contributions, dynamics) if len(capacities) > 1 else [],
-        "uninformative": [
-            Evidence(item.modality, f"score of a model of its own (chance: {round(chance, 2) + 0:.2f})", item.alone)
-            for item in silent
-        ],
+        "uninformative": [Evidence(item.modality, _score_of("a model of its own", chance), item.alone) for item in silent],
         "over-fitted": _over_fitted(generalisation, [item.modality for item in capacities], terms),
     }
     findings = tuple(
@@ -199,12 +207,19 @@ def remedies(kind: str, task: str) -> tuple[tuple[str, str], ...]:
         >>> [name for name, _ in remedies("starved", "regression")]
         ['joint_unimodal', 'aug']
     """
-    return tuple(item for item in REMEDIES[kind] if task in METHODS.get(item[0]).card.tasks)
+    return tuple(item for item in REMEDIES.get(kind, ()) if task in METHODS.get(item[0]).card.tasks)
+
+
+def _score_of(whose: str, chance: float) -> str:
+    return f"score of {whose} (chance: {round(chance, 2) + 0:.2f})"
+
+
+def _at_chance(score: Estimate, chance: float, far: float) -> bool:
+    return score.low <= chance and score.high <= chance + far * (1 - chance)
 
 
 def _tells_nothing(item: Capacity, removal: Estimate, chance: float, far: float) -> bool:
-    scores, limit = (item.alone, item.alone_probe), chance + far * (1 - chance)
-    return removal.low <= 0 and all(score.low <= chance and score.high <= limit for score in scores)
+    return removal.low <= 0 and all(_at_chance(score, chance, far) for score in (item.alone, item.alone_probe))
 
 
 def _conflicts(contributions: Contributions, dynamics: Dynamics | None) -> list[Evidence]:
@@ -234,7 +249,7 @@ def _over_fitted(generalisation: Mapping[str, Generalisation], names: Sequence[s
 
 
 def _title(finding: Finding) -> str:
-    return finding.kind if finding.kind == "conflicting" else f"{finding.kind}: {', '.join(finding.modalities)}"
+    return finding.kind if finding.kind in ("at chance", "conflicting") else f"{finding.kind}: {', '.join(finding.modalities)}"
 
 
 def _number(evidence: Evidence) -> str:
@@ -247,15 +262,20 @@ def _number(evidence: Evidence) -> str:
 def _text(headline: str, findings: Sequence[Finding], unclear: Sequence[Evidence], capacities: Sequence[Capacity]) -> str:
     sentences = [f"{headline[0].upper()}{headline[1:]}."]
     for finding in findings:
-        sentences.append(f"{finding.kind.capitalize()} by these numbers: {'; '.join(map(_number, finding.evidence))}.")
+        which = f"{finding.kind.capitalize()} by" if len(findings) > 1 else "By"
+        sentences.append(f"{which} these numbers: {'; '.join(map(_number, finding.evidence))}.")
         if finding.methods:
             name, reason = finding.methods[0]
             others = ", ".join(other for other, _ in finding.methods[1:])
             sentences.append(f"Try {name}: {reason}{f' (or {others})' if others else ''}.")
         elif finding.kind == "uninformative":
             sentences.append("Leave it out, or look at the data.")
+        elif finding.kind == "at chance":
+            sentences.append("Before balance comes learning: look at data, encoders and learning rate, or train for longer.")
     if not findings:
-        sentences.append("No encoder is shown to have learned less than alone, and the model loses nothing by any modality.")
+        sentences.append(
+            "No encoder is shown to have learned less than alone, and the model is not shown to lose by any modality."
+        )
     if unclear:
         sentences.append(f"Too few samples to decide: {'; '.join(map(_number, unclear))}.")
     fed = [item.modality for item in capacities if item.state == "over-fed"]
