@@ -96,6 +96,15 @@ def test_encoders_that_do_not_fit(tmp_path: Path, encoders: Mapping[str, nn.Modu
     assert not (tmp_path / "run").exists()
 
 
+def test_an_encoder_is_stated_or_passed() -> None:
+    for stated in ("cnn", {"name": "cnn"}, {"width": 8}):
+        with pytest.raises(
+            ConfigError, match=r"encoder of modality 'scan': .* was stated and a module passed, expected one of the"
+        ):
+            train(encoders={"scan": Pool()}, encoder={"scan": stated})
+    train(encoders={"scan": Pool()}, encoder={"name": "mlp", "scan": {"frozen": True}})
+
+
 def test_what_a_notebook_shows_is_one_line(tmp_path: Path) -> None:
     run = train(method="ogm", out=tmp_path / "run")
     reached = run.metrics["fused"]["macro_f1"]

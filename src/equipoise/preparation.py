@@ -155,6 +155,9 @@ def _described(config: FitConfig, schema: Schema, encoders: Mapping[str, nn.Modu
             raise ConfigError(f"encoders: unknown modality {name!r}, {suggest(name, described)}")
         if not isinstance(module, nn.Module):
             raise ConfigError(f"encoders: expected a module for modality {name!r}, found {type(module).__name__} {module!r}")
+        stated = config.model.encoder.get(name, {}) if isinstance(config.model.encoder, Mapping) else {}
+        if isinstance(stated, str) or set(stated) - set(RESERVED):
+            raise ConfigError(f"encoder of modality {name!r}: {stated!r} was stated and a module passed, expected one of the two")
     return {**described, **own_encoders(described, encoders)}
 
 

@@ -78,6 +78,16 @@ def test_wrongly_stated(table: Path, modalities: dict[str, object], sentence: st
         open_dataset(table, ReadOptions(modalities=modalities))
 
 
+def test_a_column_of_splits_that_says_something_else_is_named(table: Path) -> None:
+    frame = pd.read_csv(table, keep_default_na=False)
+    frame["split"] = ["left", "right"] * 4
+    frame.to_csv(table, index=False)
+    data = open_dataset(table)
+    assert data.split is None
+    assert any("column 'split' has none of the words train, val and test" in note for note in data.schema.notes)
+    assert "split" not in {column for item in data.schema.modalities for column in item.columns}
+
+
 def test_nothing_to_infer(tmp_path: Path) -> None:
     pd.DataFrame({"x": [1, 2], "y1": [1, 2], "label": [0, 1]}).to_csv(tmp_path / "t.csv", index=False)
     with pytest.raises(DataError, match=r"cannot tell which columns belong to which modality .* state them, for example"):

@@ -67,6 +67,14 @@ def test_dataset_yaml_of_the_readme(tmp_path: Path) -> None:
     assert "genes" not in out
 
 
+def test_ratios_are_those_of_the_measurements() -> None:
+    rows = re.findall(r"^\| .+ \| ([\d.]+)x \| \[(\w+)\]\(benchmarks/results/\2\.md\) \|$", README, re.MULTILINE)
+    assert len(rows) >= 7
+    for number, name in rows:
+        cells = re.split(r"[|\s]+", (ROOT / "benchmarks" / "results" / f"{name}.md").read_text())
+        assert number in cells, f"{name}: {number}"
+
+
 def test_table_of_methods() -> None:
     """The table of the README is what ``equipoise methods --markdown`` prints: put it between the two marks."""
     (found,) = re.findall(r"^<!-- methods: .*? -->\n(.*?)^<!-- /methods -->$", README, re.MULTILINE | re.DOTALL)

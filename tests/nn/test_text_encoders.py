@@ -127,6 +127,15 @@ def test_what_does_not_go_together_is_refused(text: str, encoder: str, sentence:
         with_text_forms(PreprocessingOptions(text=text), {"review": "text"}, {"review": {"name": encoder}})
 
 
+@pytest.mark.parametrize(
+    ("text", "words"), [({"reviw": "tfidf"}, "did you mean 'review'"), ({"pic": "tfidf"}, "choose from: review")]
+)
+def test_a_form_of_what_is_no_text_is_refused(text: dict[str, str], words: str) -> None:
+    described = {"review": {"name": "mlp"}, "pic": {"name": "cnn"}}
+    with pytest.raises(ConfigError, match=f"text: {next(iter(text))!r} is no modality of text, {words}"):
+        with_text_forms(PreprocessingOptions(text=text), {"review": "text", "pic": "image"}, described)
+
+
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tiny random model of text and its tokenizer."""

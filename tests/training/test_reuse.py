@@ -48,7 +48,7 @@ def _parts() -> dict[str, Any]:
 def test_a_run_that_takes_over_phases_is_the_run_that_trains_them(name: str) -> None:
     reuse = (PhaseMemory(), "the same data")
     train_toy(name, reuse=reuse, **_parts(), **SETTINGS)
-    assert len(reuse[0]) == 3
+    assert len(reuse[0]) >= 3  # one per modality, and what mi_balance cross-fits
     taken = 0
     for hyperparameters in _other(name):
         kept = len(reuse[0])

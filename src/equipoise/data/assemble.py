@@ -106,9 +106,12 @@ def assemble(raw: Raw, stated: Description, *, labelled: bool, schema: Schema | 
             raise DataError(words + ("" if nothing.all() else "; to leave them out, set skip_damaged"))
         tell(f"{words}; they are left out")
     split = group = None
+    notes = raw.notes
     if raw.roles.split:
         place = f"{raw.place}: column {raw.roles.split!r}"
         split = read_split(raw.columns[raw.roles.split], raw.ids, stated=stated.split is not None, place=place)
+        if split is None:
+            notes += (f"{place} has none of the words train, val and test, so it states no split and is left unused",)
     if raw.roles.group:
         place = f"{raw.place}: column {raw.roles.group!r}"
         group = read_group(raw.columns[raw.roles.group], raw.ids, labelled=labelled, place=place)
@@ -126,7 +129,7 @@ def assemble(raw: Raw, stated: Description, *, labelled: bool, schema: Schema | 
             format=raw.format,
             layout=raw.layout,
             root=stated.root or "",
-            notes=raw.notes,
+            notes=notes,
         ),
         ids=raw.ids,
         inputs=inputs,

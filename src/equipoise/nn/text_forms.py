@@ -10,7 +10,7 @@ from torch import nn
 
 from equipoise.config import PreprocessingOptions, TextOptions
 from equipoise.data.text import text_form
-from equipoise.errors import ConfigError
+from equipoise.errors import ConfigError, suggest
 from equipoise.nn.encoders.base import ENCODERS, encoder_class, is_import_path
 
 _PLAIN = {"name": TextOptions.name}
@@ -33,10 +33,14 @@ def with_text_forms(
         modules: Encoders that the user supplied as modules.
 
     Raises:
-        ConfigError: An encoder does not read the form that was stated.
+        ConfigError: An encoder does not read the form that was stated, or a form was stated of what is no text.
     """
+    texts = [name for name, kind in kinds.items() if kind == "text"]
+    for name in options.text if isinstance(options.text, Mapping) else ():
+        if name not in texts and name not in TextOptions.__dataclass_fields__:
+            raise ConfigError(f"text: {name!r} is no modality of text, {suggest(name, texts)}")
     forms: dict[str, dict[str, Any]] = {}
-    for modality in (name for name, kind in kinds.items() if kind == "text"):
+    for modality in texts:
         name, module = str(described[modality]["name"]), (modules or {}).get(modality)
         source = encoder_class(name, f"encoder of modality {modality!r}") if module is None else module
         reads = _reads(source, described[modality])

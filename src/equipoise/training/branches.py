@@ -112,7 +112,7 @@ def cross_fit(ctx: Context, method: Method, folds: int, start: Mapping[str, Mapp
         for name in ctx.modalities:
             branch(ctx.model, name).load_state_dict(start[name])
         rows, stop = (fold_of != fold).nonzero().squeeze(1), max(method.state["epochs"].values())
-        yield branch_phase(ctx.modalities, name=f"{FOLD}{fold + 1}", monitor=None, rows=rows, stop=stop)
+        yield branch_phase(ctx.modalities, name=f"{FOLD}{fold + 1}", monitor=None, rows=rows, stop=stop, reusable=True)
         if method.state["fold"] == fold:  # else the run was resumed later: this is in the state, and the model is another
             own, known = (fold_of == fold)[:, None].to(ctx.runtime.device), method.state["out_of_fold"]
             for name, said in ctx.outputs("train").unimodal.items():
