@@ -106,7 +106,10 @@ def test_costs_are_those_of_the_measurements() -> None:
 def test_names_of_sections_are_those_of_a_report() -> None:
     rows = re.findall(r"^\| ([A-Z][\w ]+) \|", (DOCS / "how_to" / "reading_a_report.md").read_text(), re.MULTILINE)
     report = ROOT / "src" / "equipoise" / "report"
-    sections = "".join((report / name).read_text() for name in ("sections.py", "information.py", "targets.py", "comparison.py"))
+    sections = "".join(
+        (report / name).read_text()
+        for name in ("sections.py", "information.py", "targets.py", "reproduction.py", "comparison.py")
+    )
     assert len(rows) >= 10
     assert [name for name in rows if f'"{name}"' not in sections] == []
 

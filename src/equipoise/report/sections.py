@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from equipoise.config import FitConfig
-from equipoise.methods.base import make_method
 from equipoise.report import charts
 from equipoise.report.blocks import Block, Cell, Commands, Figure, Points, Section, Table, Words, cell, number, point_of, table
 from equipoise.report.information import information
+from equipoise.report.reproduction import command, reproduction
 from equipoise.report.targets import labels, report_heads, report_table, residuals
 
 Data = Mapping[str, Any]
@@ -84,7 +81,7 @@ def sections(found: Data) -> list[Section]:
         _robustness,
         _samples,
         _data,
-        _reproduction,
+        reproduction,
     )
     needs = {_dynamics: "dynamics", _calibration: "calibration"}
     return [make(found) for make in made if make not in needs or found[needs[make]]]
@@ -108,7 +105,7 @@ def _verdict(found: Data) -> Section:
         if finding["methods"]:
             blocks.append(Words(f"What addresses it ({finding['kind']}):"))
             blocks.append(Points(tuple((name, reason) for name, reason in finding["methods"])))
-            blocks.append(Commands((_command(found, {"name": finding["methods"][0][0]}, "RUN"),)))
+            blocks.append(Commands((command(found, {"name": finding["methods"][0][0]}, "RUN"),)))
     if verdict["unclear"]:
         rows = [(item["modality"], item["words"], item["estimate"]) for item in verdict["unclear"]]
         blocks.append(table("Too few samples to decide", ("modality", "number", "value (95 % interval)"), rows))
@@ -460,69 +457,3 @@ def _targets(facts: Data, terms: Data) -> Table:
         return table(f"Samples of each {terms['one']}", (terms["one"], *counts), rows)
     rows = [(name, part, *ranges[part][name].values()) for name in facts["classes"] for part in ranges]
     return table("Targets", (terms["one"], "part", "mean", "standard deviation", "least", "most"), rows)
-
-
-def _reproduction(found: Data) -> Section:
-    run = found["run"]
-    folder = run["folder"] or "RUN"
-    commands = (_command(found, _unusual(run["options"]["method"]), folder), shlex.join(["equipoise", "report", folder]))
-    own = [name for name, encoder in run["encoders"].items() if "class" in encoder]
-    blocks: list[Block] = [Commands(commands)]
-    if found["data"]["source"] is None:
-        blocks.append(Words("The data were in memory: DATA stands for a file or folder that holds them."))
-    if own:
-        blocks.append(Words(f"Encoders of the user's own cannot be named in a command: {', '.join(own)}."))
-    versions = [*run["versions"].items(), *((key, str(value)) for key, value in run["hardware"].items())]
-    phases = [(name, item["epochs"], item["selected_epoch"]) for name, item in run["phases"].items()]
-    cost = [("parameters", run["parameters"]), ("updates", run["updates"]), ("seconds of training", float(run["seconds"]))]
-    cost.append(("seconds of the diagnosis", float(found["seconds"])))
-    method = [(key, _plain(value)) for key, value in run["method"].items()]
-    blocks += [
-        table("Method", ("setting", "value"), method),
-        table("Phases of training", ("phase", "epochs", "selected epoch"), phases),
-        table("Cost", ("measure", "value"), cost),
-        table("Versions and machine", ("what", "value"), [*versions, ("report", found["equipoise"])]),
-        table("Options", ("option", "value"), [(key, _plain(value)) for key, value in run["options"].items()]),
-        table("Encoders and fusion", ("part", "value"), [(key, _plain(value)) for key, value in _parts(run).items()]),
-    ]
-    notes = [("note", note) for note in run["notes"]]
-    if run["inert"]:
-        notes.append(("note", "every coefficient of the method kept its neutral value: it did nothing in this run"))
-    if notes:
-        blocks.append(Points(tuple(notes)))
-    return Section("reproduction", "Configuration and commands", "How to get this again.", blocks)
-
-
-def _parts(run: Data) -> dict[str, Any]:
-    return {**{f"encoder of {name}": value for name, value in run["encoders"].items()}, "fusion": run["fusion"]}
-
-
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _command(found: Data, method: Any, folder: str) -> str:
-    """Return the command that trains as the run was trained, with a method; only what is not the default is named."""
-    usual = FitConfig().to_options()
-    words = ["equipoise", "fit", str(found["data"]["source"] or "DATA"), *_words("method", method)]
-    for name, value in found["run"]["options"].items():
-        if name != "method" and value != usual.get(name):
-            words += _words(name, value)
-    return shlex.join([*words, "--out", folder])
-
-
-def _unusual(method: Data) -> Data:
-    """Return the description of a method without the hyper-parameters that it has anyway."""
-    usual = make_method({"name": method["name"]}).hyperparameters()
-    return {key: value for key, value in method.items() if key == "name" or value != usual.get(key)}
-
-
-def _words(name: str, value: Any) -> list[str]:
-    """Return an option as words of the command line; a component with options of its own as several."""
-    if not isinstance(value, Mapping) or name == "modalities":
-        return [f"--{name.replace('_', '-')}", _plain(value)]
-    words = [f"--{name}", str(value["name"])] if "name" in value else []
-    for key, item in value.items():
-        if key != "name":
-            words += _words(f"{name}.{key}", item) if isinstance(item, Mapping) else [f"--{name}.{key}", _plain(item)]
-    return words
