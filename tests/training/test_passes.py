@@ -48,6 +48,15 @@ def test_what_methods_cost_in_passes_of_joint_training(method: str, forward: flo
     assert found["backwards"] / found["passes"] == pytest.approx(backward, abs=1e-5)
 
 
+def test_a_large_encoder_counts_for_more_than_a_small_one() -> None:
+    run = fit("wisconsin", encoder={"mean": {"name": "mlp", "hidden": 500, "frozen": True}}, **QUICK)
+    found, encoders = cost(run), dict(run.predictor.module.encoders.items())  # type: ignore[operator, union-attr]
+    share = share_of_work(encoders, run.config["shapes"])["mean"]
+    assert share > 0.5
+    assert found["forwards"] == pytest.approx(found["passes"], abs=1e-5)
+    assert found["backwards"] == pytest.approx((1 - share) * found["passes"], abs=1e-5)
+
+
 def test_every_method_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """The counts are those of a hook on each encoder, which sees the loop's own passes as well."""
     for name in METHODS.names():
